@@ -1,0 +1,357 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Which words did the answer hang on? Nine measures, and whether they agree
+#
+# Paper: Neely, Schouten, Bleeker and Lucic 2022, "A Song of (Dis)agreement: Evaluating the Evaluation of Explainable Artificial Intelligence in Natural Language Processing", arXiv 2205.04559
+#
+# **The question.** A model says " Paris". Which words of the prompt made it say so? There are many ways to ask: follow
+# the gradient back to the words, take a word away and see what is lost, or look where the attention goes. If two ways
+# give two rankings of the words, at least one of them does not answer the question.
+#
+# **A picture.** Think of a committee's decision. You can ask what would have come out if one member had stayed at home
+# (occlusion), average that over all ways in which others stay at home as well (Shapley values), ask how strongly the
+# decision reacts to each member's tone of voice (gradients), or film who looks at whom (attention).
+#
+# *Before you run anything: which of the four would you trust? And would the film agree with the rest?*
+#
+# **What we found.** The measures agree only in part, and they are not equally good. Where the right answer is known,
+# occlusion, Shapley values and attention knock-out find the deciding words best among the attribution methods (AUROC 0.88 to 0.91), gradients a little
+# less well (0.80 and 0.81). Attention depends on how it is read. Weighted by the size of what it moves, it finds the deciding words best of
+# all (0.93); rollout, which multiplies attention through the layers, points away from them (0.24). So attention as such is
+# neither an explanation nor none: which number is taken from it decides.
+#
+# 10 minutes · beginner · you should know what attention weights and a gradient are
+
+# %% [markdown]
+# ## What the authors did, and what we did
+#
+# | | the authors | here |
+# | --- | --- | --- |
+# | models | an LSTM and a small transformer, trained on each dataset | SmolLM2-135M, which was not trained on these tasks |
+# | tasks | five datasets, one sequence or a pair | three kinds of prompts: a fact, a list, two clauses (indirect objects) |
+# | attribution | five methods | gradient x input, integrated gradients, occlusion, Shapley values, attention knock-out |
+# | attention | two measures | four: last layer, all layers, rollout, attention x value norm |
+# | agreement | rank correlation, prompt by prompt | Kendall's tau, prompt by prompt, tokens ranked by size |
+# | right answers | none | the words that decide the answer are known, so we can also ask who finds them |
+#
+# "Strongly" has no number in the abstract. We call 0.3 and less not strong, and said so before measuring. In a first run the two
+# quoted sentences were judged on all nine measures; two of them are not of the paper's kind (knock-out, attention x value norm), and the
+# strongest agreement was theirs. They are now asked about in a row of their own.
+
+# %% tags=["parameters"]
+MODEL = "smollm2-135m"
+FAST = False
+
+# %%
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import kendalltau, mannwhitneyu
+
+import interp
+from interp.studies import Measured, gate, load_claims, measured, verdicts
+
+ATTRIBUTION = ["gradient x input", "integrated gradients", "occlusion", "shapley", "knock-out"]
+ATTENTION = ["last attention", "mean attention", "rollout", "attention norm"]
+NAMES = [*ATTRIBUTION, *ATTENTION]
+
+# %%
+claims = load_claims("04-attribution-agreement")
+claims
+
+# %% [markdown]
+# ## Prompts whose cause is known
+#
+# In each prompt a few words decide the answer together: the country whose capital is asked for, the days or months of
+# a list, the names of two people. The rest of the sentence is the same in all prompts (with the names: nearly).
+
+# %%
+model = interp.load(MODEL)
+n = 3 if FAST else 8
+PLACES = {
+    "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo", "Germany": "Berlin",
+    "Russia": "Moscow", "China": "Beijing", "Egypt": "Cairo", "Greece": "Athens",
+    "England": "London", "Ireland": "Dublin", "Austria": "Vienna",
+}  # fmt: skip
+MONTHS = "January February March April May June July August September October November December"
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+lands, cities = list(PLACES)[:n], list(PLACES.values())[:n]
+rows = [s for words in (MONTHS, DAYS) for s in zip(*(words.split()[k:] for k in range(5)))][:n]
+facts = interp.tasks.pairs(
+    model,
+    [f"On the map of the world you will find that the capital of {land} is" for land in lands],
+    answers=[f" {city}" for city in cities],
+    wrong=[f" {city}" for city in cities[1:] + cities[:1]],
+    name="facts",
+)
+lists = interp.tasks.pairs(
+    model,
+    [f"Here is a list in the usual order: {a}, {b}, {c}," for a, b, c, _, _ in rows],
+    answers=[f" {right}" for _, _, _, right, _ in rows],
+    wrong=[f" {wrong}" for _, _, _, _, wrong in rows],
+    name="lists",
+)
+tasks = {"facts": facts, "lists": lists}
+if not FAST:
+    tasks["names"] = interp.tasks.ioi(model, n)
+deciding = {"facts": [[land] for land in lands], "lists": [row[:3] for row in rows]}
+for task in tasks.values():
+    print(model.tokenizer.decode(task.prompts[0]))
+
+# %%
+able = [
+    gate(
+        f"{name}: answer above wrong",
+        measured(task.with_metric("accuracy").clean_metric(model)),
+        at_least=0.8,
+    )
+    for name, task in tasks.items()
+]
+print(*able, sep="\n")
+
+
+# %%
+def truth(name, task):
+    """Which tokens decide the answer [pos prompt]."""
+    if name == "names":  # the three names of each prompt
+        places = [task.positions[key] for key in ("IO", "S1", "S2")]
+        return np.stack([sum(at == pos for at in places) > 0 for pos in range(task.clean.shape[1])])
+    words = deciding[name]
+    return np.array(
+        [
+            [model.tokenizer.decode(token).strip() in words[row] for token in ids]
+            for row, ids in enumerate(task.clean)
+        ]
+    ).T
+
+
+decides = {name: truth(name, task) for name, task in tasks.items()}
+print({name: int(where.sum(0)[0]) for name, where in decides.items()}, "deciding words in a prompt")
+
+# %% [markdown]
+# ## Nine measures
+#
+# A word that is "taken away" is replaced by " the", whose embedding is a real word's: next to a mean or a zero
+# embedding integrated gradients do not converge in this model. The Shapley values are measured twice, with
+# other random orders, so that we know how much of a disagreement is noise.
+
+# %%
+options = dict(baseline=" the", steps=8 if FAST else 64, samples=2 if FAST else 6)
+found = {
+    name: {by: interp.attribute(model, task, by=by, **options) for by in NAMES}
+    for name, task in tasks.items()
+}
+again = {
+    name: interp.attribute(model, task, by="shapley", seed=1, **options)
+    for name, task in tasks.items()
+}
+
+# %% tags=["cover"]
+shown = "lists"
+order = [
+    "occlusion",
+    "shapley",
+    "integrated gradients",
+    "gradient x input",
+    "knock-out",
+    *ATTENTION,
+]
+rows = np.abs(np.stack([found[shown][by].examples[1:, 0] for by in order]))
+interp.plots.heatmap(
+    rows / rows.max(1, keepdims=True),
+    order,
+    found[shown]["occlusion"].coords["pos"][1:],
+    row_name="measure",
+    col_name="token",
+    title="One prompt, nine answers to: which words did it hang on?",
+    unit="share of the largest",
+    centred=False,
+)
+
+# %% [markdown]
+# Each row is one measure of the same prompt, the brightest cell its strongest word. Most of them name the last item of the list, or
+# the comma after it. Two do not: gradient x input begins with "Here", and rollout rests on the first half of the sentence.
+#
+# ## Do they agree?
+#
+# Kendall's tau compares two rankings of the same words: 1 is the same order, 0 is chance. It is taken prompt by prompt
+# over all tokens but the first, which no attribution method may take away, and words are ranked by the size of
+# their value, since attention has no sign.
+
+
+# %%
+def tau(a, b, first=1):
+    """Kendall's tau of two measures' sizes [prompt], tokens before `first` left out."""
+    return np.array(
+        [kendalltau(np.abs(x), np.abs(y)).statistic for x, y in zip(a[first:].T, b[first:].T)]
+    )
+
+
+pairs = list(combinations(NAMES, 2))
+each = np.array(
+    [
+        np.concatenate([tau(of[a].examples, of[b].examples) for of in found.values()])
+        for a, b in pairs
+    ]
+).T  # [prompt pair]
+each = np.nan_to_num(each)  # a measure that is the same for all tokens ranks nothing
+matrix = np.eye(len(NAMES))
+for (a, b), value in zip(pairs, each.mean(0)):
+    i, j = NAMES.index(a), NAMES.index(b)
+    matrix[i, j] = matrix[j, i] = value
+interp.plots.heatmap(
+    matrix,
+    NAMES,
+    NAMES,
+    row_name="measure",
+    col_name="measure",
+    title="Agreement of rankings (Kendall's tau, mean over prompts)",
+    unit="tau",
+    limit=1.0,
+)
+
+# %%
+same = np.concatenate(
+    [tau(found[name]["shapley"].examples, again[name].examples) for name in tasks]
+)
+repeat = gate("Shapley values, measured twice: tau", measured(same, unit="prompts"), at_least=0.5)
+missing = max(of["integrated gradients"].metadata["missing"] for of in found.values())
+whole = Measured(1 - missing, 1 - missing, 1 - missing, n, "prompts", "worst task")
+adds_up = gate("share of the whole that integrated gradients add up to", whole, at_least=0.9)
+print(repeat, adds_up, sep="\n")
+
+# %%
+theirs = [*ATTRIBUTION[:4], *ATTENTION[:3]]  # the kinds of measures that the paper has
+inner = [i for i, (a, b) in enumerate(pairs) if a in theirs and b in theirs]
+across = [i for i in inner if (pairs[i][0] in ATTENTION) != (pairs[i][1] in ATTENTION)]
+gates = [*able, repeat, adds_up]
+v_apart = claims["attention-apart"].judge(
+    measured(each[:, across], lambda rows: rows.mean(0).max()), gate=gates
+)
+v_none = claims["none-agree"].judge(
+    measured(each[:, inner], lambda rows: (rows.mean(0) <= 0.3).mean()), gate=gates
+)
+
+
+def with_attribution(attention):
+    """Its agreement with the five attribution methods, the mean [prompt]."""
+    return each[:, [pairs.index((by, attention)) for by in ATTRIBUTION]].mean(1)
+
+
+gain = with_attribution("attention norm") - with_attribution("mean attention")
+v_weighted = claims["weighted-attention"].judge(measured(gain), gate=gates)
+nearest = sorted(across, key=lambda i: -each[:, i].mean())[:3]
+print("nearest:", {pairs[i]: round(float(each[:, i].mean()), 2) for i in nearest})
+print(v_apart, v_none, v_weighted, sep="\n")
+
+# %% [markdown]
+# Of the paper's kinds of measures, the last layer's attention comes nearest to an attribution: a tau of 0.41 with occlusion, 0.40 with
+# Shapley values. That is not strong, and more than the 0.3 that we allowed. Attribution methods agree among themselves hardly better. The pair
+# that agrees best of all contains nothing from the paper: attention weighted by what it moves, beside knock-out (0.59).
+#
+# ## Who finds the words that decide?
+#
+# The paper had no right answer to compare with. Here we have one. AUROC: the chance that a deciding word gets more
+# than another word of the prompt (0.5: a guess).
+
+
+# %%
+def auroc(values, where):
+    """The chance that a deciding token's size is above another's [prompt]."""
+    out = []
+    for x, yes in zip(np.abs(values[1:]).T, where[1:].T):
+        ahead = mannwhitneyu(x[yes], x[~yes]).statistic
+        out.append(ahead / (yes.sum() * (~yes).sum()))
+    return np.array(out)
+
+
+areas = {
+    by: np.concatenate([auroc(found[name][by].examples, decides[name]) for name in tasks])
+    for by in NAMES
+}
+interp.plots.bars(
+    [areas[by].mean() for by in NAMES],
+    NAMES,
+    interval=np.array([(m.low, m.high) for m in map(measured, areas.values())]).T,
+    title="Who finds the words that decide the answer?",
+    unit="AUROC",
+)
+
+# %%
+families = {"attribution": ATTRIBUTION, "attention": ATTENTION}
+v_finds = claims["finds-the-cause"].judge(
+    {
+        family: measured(np.mean([areas[by] for by in names], 0))
+        for family, names in families.items()
+    },
+    gate=able,
+)
+print({by: round(float(areas[by].mean()), 2) for by in NAMES})
+print(v_finds)
+
+# %% [markdown]
+# The bars are above one half for all measures but rollout, which gathers attention on early tokens. The best one, attention x value norm,
+# is made of attention alone; it only leaves out what a head reads and does not move.
+#
+# ## The first token
+#
+# The first token is a resting place: it gets much of the attention and says nothing about the answer. One would expect that leaving it out helps.
+
+
+# %%
+def first_matters(of):
+    mean, knocked = of["mean attention"].examples, of["knock-out"].examples
+    return tau(mean, knocked) - tau(mean, knocked, first=0)
+
+
+shift = np.concatenate([first_matters(of) for of in found.values()])
+v_first = claims["first-token"].judge(measured(shift), gate=able)
+print(v_first)
+
+# %% [markdown]
+# It does not: both measures put the first token high, so with it they agree a little *better* (by 0.04). Cutting it off from END
+# changes the run, since its attention has to go elsewhere.
+#
+# ## Verdicts
+
+# %%
+verdicts(
+    "04-attribution-agreement",
+    [v_apart, v_none, v_finds, v_weighted, v_first],
+    model=MODEL,
+    fast=FAST,
+)
+
+# %% [markdown]
+# ## What to remember
+#
+# - Two explanations that disagree cannot both be right. Without words whose part is known, their agreement tells little about either.
+# - Ask what a measure leaves out. Attention says where a head looks, and the size of what it moves says whether that matters.
+# - Rollout collects attention on the early tokens, where every layer rests a little. It finds them whatever the answer is.
+# - Integrated gradients promise to add up. Look whether they do: in this model they need 64 steps and a real word in the place
+#   of what is taken away.
+# - Measure noise before you call something a disagreement: sampled Shapley values agree with themselves only to a tau of 0.55.
+#
+# ## Try it
+#
+# Your own sentence: `interp.attribute(model, "The capital of France is", by="occlusion").plot()`. Which word would you have
+# named? Then `by="rollout"`, and look at its first token.
+#
+# ## What did not reproduce, and what was not tried
+#
+# - **Nothing was trained**: the authors train each model on each dataset, and ours continues text.
+# - **Ranking by size** throws the sign away, because attention has none. Of a signed measure a word that speaks *against*
+#   the answer counts as much as one that speaks for it.
+# - **One replacement**, " the". Another word in a token's place may give other values; the mean embedding and zero could not be
+#   used with integrated gradients, which do not add up there.
+# - FAST measures two tasks of three prompts each.
+#
+# Further reading: Jain and Wallace 2019, "Attention is not Explanation", arXiv 1902.10186; Sundararajan et al. 2017, "Axiomatic
+# Attribution for Deep Networks", arXiv 1703.01365; Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", arXiv 2005.00928.

@@ -22,10 +22,11 @@
 # *Before you run anything: which of the four would you trust? And would the film agree with the rest?*
 #
 # **What we found.** The measures agree only in part, and they are not equally good. Where the right answer is known,
-# occlusion, Shapley values and attention knock-out find the deciding words best among the attribution methods (AUROC 0.88 to 0.91), gradients a little
-# less well (0.80 and 0.81). Attention depends on how it is read. Weighted by the size of what it moves, it finds the deciding words best of
-# all (0.93); rollout, which multiplies attention through the layers, points away from them (0.24). So attention as such is
-# neither an explanation nor none: which number is taken from it decides.
+# occlusion, Shapley values and attention knock-out find the deciding words best among the attribution methods (AUROC
+# 0.88 to 0.91), gradients a little less well (0.80 and 0.81). Attention depends on how it is read. Weighted by the size
+# of what it moves, it finds the deciding words best of all (0.93); rollout, which multiplies attention through the
+# layers, points away from them (0.24). So attention as such is neither an explanation nor none: which number is taken
+# from it decides.
 #
 # 10 minutes · beginner · you should know what attention weights and a gradient are
 
@@ -41,9 +42,9 @@
 # | agreement | rank correlation, prompt by prompt | Kendall's tau, prompt by prompt, tokens ranked by size |
 # | right answers | none | the words that decide the answer are known, so we can also ask who finds them |
 #
-# "Strongly" has no number in the abstract. We call 0.3 and less not strong, and said so before measuring. In a first run the two
-# quoted sentences were judged on all nine measures; two of them are not of the paper's kind (knock-out, attention x value norm), and the
-# strongest agreement was theirs. They are now asked about in a row of their own.
+# "Strongly" has no number in the abstract. We call 0.3 and less not strong, and said so before measuring. In a first
+# run the two quoted sentences were judged on all nine measures; two of them are not of the paper's kind (knock-out,
+# attention x value norm), and the strongest agreement was theirs. They are now asked about in a row of their own.
 
 # %% tags=["parameters"]
 MODEL = "smollm2-135m"
@@ -69,12 +70,12 @@ claims
 # %% [markdown]
 # ## Prompts whose cause is known
 #
-# In each prompt a few words decide the answer together: the country whose capital is asked for, the days or months of
-# a list, the names of two people. The rest of the sentence is the same in all prompts (with the names: nearly).
+# In each prompt a few words decide the answer together: the country whose capital is asked for, the days or months of a
+# list, the names of two people. The rest of the sentence is the same in all prompts (with the names: nearly).
 
 # %%
 model = interp.load(MODEL)
-n = 3 if FAST else 8
+n = 2 if FAST else 8
 PLACES = {
     "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo", "Germany": "Berlin",
     "Russia": "Moscow", "China": "Beijing", "Egypt": "Cairo", "Greece": "Athens",
@@ -139,11 +140,11 @@ print({name: int(where.sum(0)[0]) for name, where in decides.items()}, "deciding
 # ## Nine measures
 #
 # A word that is "taken away" is replaced by " the", whose embedding is a real word's: next to a mean or a zero
-# embedding integrated gradients do not converge in this model. The Shapley values are measured twice, with
-# other random orders, so that we know how much of a disagreement is noise.
+# embedding integrated gradients do not converge in this model. The Shapley values are measured twice, with other random
+# orders, so that we know how much of a disagreement is noise.
 
 # %%
-options = dict(baseline=" the", steps=8 if FAST else 64, samples=2 if FAST else 6)
+options = dict(baseline=" the", steps=4 if FAST else 64, samples=2 if FAST else 6)
 found = {
     name: {by: interp.attribute(model, task, by=by, **options) for by in NAMES}
     for name, task in tasks.items()
@@ -176,14 +177,15 @@ interp.plots.heatmap(
 )
 
 # %% [markdown]
-# Each row is one measure of the same prompt, the brightest cell its strongest word. Most of them name the last item of the list, or
-# the comma after it. Two do not: gradient x input begins with "Here", and rollout rests on the first half of the sentence.
+# Each row is one measure of the same prompt, the brightest cell its strongest word. Most of them name the last item of
+# the list, or the comma after it. Two do not: gradient x input begins with "Here", and rollout rests on the first half
+# of the sentence.
 #
 # ## Do they agree?
 #
 # Kendall's tau compares two rankings of the same words: 1 is the same order, 0 is chance. It is taken prompt by prompt
-# over all tokens but the first, which no attribution method may take away, and words are ranked by the size of
-# their value, since attention has no sign.
+# over all tokens but the first, which no attribution method may take away, and words are ranked by the size of their
+# value, since attention has no sign.
 
 
 # %%
@@ -252,14 +254,15 @@ print("nearest:", {pairs[i]: round(float(each[:, i].mean()), 2) for i in nearest
 print(v_apart, v_none, v_weighted, sep="\n")
 
 # %% [markdown]
-# Of the paper's kinds of measures, the last layer's attention comes nearest to an attribution: a tau of 0.41 with occlusion, 0.40 with
-# Shapley values. That is not strong, and more than the 0.3 that we allowed. Attribution methods agree among themselves hardly better. The pair
-# that agrees best of all contains nothing from the paper: attention weighted by what it moves, beside knock-out (0.59).
+# Of the paper's kinds of measures, the last layer's attention comes nearest to an attribution: a tau of 0.41 with
+# occlusion, 0.40 with Shapley values. That is not strong, and more than the 0.3 that we allowed. Attribution methods
+# agree among themselves hardly better. The pair that agrees best of all contains nothing from the paper: attention
+# weighted by what it moves, beside knock-out (0.59).
 #
 # ## Who finds the words that decide?
 #
-# The paper had no right answer to compare with. Here we have one. AUROC: the chance that a deciding word gets more
-# than another word of the prompt (0.5: a guess).
+# The paper had no right answer to compare with. Here we have one. AUROC: the chance that a deciding word gets more than
+# another word of the prompt (0.5: a guess).
 
 
 # %%
@@ -297,12 +300,13 @@ print({by: round(float(areas[by].mean()), 2) for by in NAMES})
 print(v_finds)
 
 # %% [markdown]
-# The bars are above one half for all measures but rollout, which gathers attention on early tokens. The best one, attention x value norm,
-# is made of attention alone; it only leaves out what a head reads and does not move.
+# The bars are above one half for all measures but rollout, which gathers attention on early tokens. The best one,
+# attention x value norm, is made of attention alone; it only leaves out what a head reads and does not move.
 #
 # ## The first token
 #
-# The first token is a resting place: it gets much of the attention and says nothing about the answer. One would expect that leaving it out helps.
+# The first token is a resting place: it gets much of the attention and says nothing about the answer. One would expect
+# that leaving it out helps.
 
 
 # %%
@@ -316,8 +320,8 @@ v_first = claims["first-token"].judge(measured(shift), gate=able)
 print(v_first)
 
 # %% [markdown]
-# It does not: both measures put the first token high, so with it they agree a little *better* (by 0.04). Cutting it off from END
-# changes the run, since its attention has to go elsewhere.
+# It does not: both measures put the first token high, so with it they agree a little *better* (by 0.04). Cutting it off
+# from END changes the run, since its attention has to go elsewhere.
 #
 # ## Verdicts
 
@@ -341,8 +345,8 @@ verdicts(
 #
 # ## Try it
 #
-# Your own sentence: `interp.attribute(model, "The capital of France is", by="occlusion").plot()`. Which word would you have
-# named? Then `by="rollout"`, and look at its first token.
+# Your own sentence: `interp.attribute(model, "The capital of France is", by="occlusion").plot()`. Which word would you
+# have named? Then `by="rollout"`, and look at its first token.
 #
 # ## What did not reproduce, and what was not tried
 #
@@ -351,7 +355,8 @@ verdicts(
 #   the answer counts as much as one that speaks for it.
 # - **One replacement**, " the". Another word in a token's place may give other values; the mean embedding and zero could not be
 #   used with integrated gradients, which do not add up there.
-# - FAST measures two tasks of three prompts each.
+# - FAST measures two tasks of two prompts each.
 #
-# Further reading: Jain and Wallace 2019, "Attention is not Explanation", arXiv 1902.10186; Sundararajan et al. 2017, "Axiomatic
-# Attribution for Deep Networks", arXiv 1703.01365; Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", arXiv 2005.00928.
+# Further reading: Jain and Wallace 2019, "Attention is not Explanation", arXiv 1902.10186; Sundararajan et al. 2017,
+# "Axiomatic Attribution for Deep Networks", arXiv 1703.01365; Abnar and Zuidema 2020, "Quantifying Attention Flow in
+# Transformers", arXiv 2005.00928.

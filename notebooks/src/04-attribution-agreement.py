@@ -75,7 +75,7 @@ claims
 
 # %%
 model = interp.load(MODEL)
-n = 2 if FAST else 8
+n = 3 if FAST else 8
 PLACES = {
     "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo", "Germany": "Berlin",
     "Russia": "Moscow", "China": "Beijing", "Egypt": "Cairo", "Greece": "Athens",
@@ -144,7 +144,7 @@ print({name: int(where.sum(0)[0]) for name, where in decides.items()}, "deciding
 # orders, so that we know how much of a disagreement is noise.
 
 # %%
-options = dict(baseline=" the", steps=4 if FAST else 64, samples=2 if FAST else 6)
+options = dict(baseline=" the", steps=8 if FAST else 64, samples=2 if FAST else 6)
 found = {
     name: {by: interp.attribute(model, task, by=by, **options) for by in NAMES}
     for name, task in tasks.items()
@@ -355,7 +355,7 @@ verdicts(
 #   the answer counts as much as one that speaks for it.
 # - **One replacement**, " the". Another word in a token's place may give other values; the mean embedding and zero could not be
 #   used with integrated gradients, which do not add up there.
-# - FAST measures two tasks of two prompts each.
+# - FAST measures two tasks of three prompts each.
 #
 # Further reading: Jain and Wallace 2019, "Attention is not Explanation", arXiv 1902.10186; Sundararajan et al. 2017,
 # "Axiomatic Attribution for Deep Networks", arXiv 1703.01365; Abnar and Zuidema 2020, "Quantifying Attention Flow in

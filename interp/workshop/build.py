@@ -27,6 +27,7 @@ from interp.workshop.progress import MIME
 from interp.workshop.start import folder as home
 
 NOT_FOR_LEARNERS = {"instructor", "slide-only"}
+PART = re.compile(r"^\| (\d.*?) \| (\d+) \|$", re.M)
 CHECK = re.compile(r"""\bcheck\(\s*["']([a-z]+-\d+)["']""")
 
 
@@ -64,10 +65,13 @@ def notes(source: Path) -> str:
     nb: Any = read_source(source)
     title = next(c.source for c in nb.cells if c.cell_type == "markdown").splitlines()[0]
     parts = [f"{title}: instructor's notes", "Made from the lesson's source; edit that."]
-    known = exercises(source.stem)
+    parts += ["## The plan", "\n".join(plan(nb))]
+    known, minutes = exercises(source.stem), dict(PART.findall("\n".join(plan(nb))))
     for cell in nb.cells:
         if cell.cell_type == "markdown":
-            parts += [line for line in cell.source.splitlines() if line.startswith("## ")]
+            for line in cell.source.splitlines():
+                took = minutes.get(line.removeprefix("## ")) if line.startswith("## ") else None
+                parts += [line + (f" ({took} minutes)" if took else "")] * line.startswith("## ")
             parts += [cell.source] if "instructor" in tags(cell) else []
         else:
             parts += [_answers(known[key]) for key in CHECK.findall(cell.source)]
@@ -77,7 +81,7 @@ def notes(source: Path) -> str:
 def _answers(one: Any) -> str:
     lines = [f"### {one.key} {'★' * one.level}", "", f"Asked: {one.asks}.", "", "```python"]
     lines += [code_of(one), "```", "", f"*When it is right:* {one.remember}", ""]
-    lines += ["| what people do | what the check tells them |", "| --- | --- |"]
+    lines += ["| a mistake | what the check says |", "| --- | --- |"]
     lines += [f"| {m.name} | {m.hint} |" for m in one.mistakes]
     return "\n".join(lines)
 
@@ -85,10 +89,26 @@ def _answers(one: Any) -> str:
 def slides(source: Path) -> str:
     """The slides as one HTML page that loads nothing: arrow keys go on."""
     nb: Any = read_source(source)
-    chosen = [c.source for c in nb.cells if tags(c) & {"slide", "slide-only"}]
+    chosen = [text for cell in nb.cells for text in _slides_of(cell)]
+    chosen.insert(1, "\n".join(["## The plan", "", *plan(nb)]))
     title = chosen[0].splitlines()[0].lstrip("# ")
     sections = "\n".join(f"<section>{_html(text, source)}</section>" for text in chosen)
     return PAGE.replace("TITLE", escape(title)).replace("SECTIONS", sections)
+
+
+def _slides_of(cell: Any) -> list[str]:
+    """A slide's text; of another cell that learners read, its predictions, a slide each."""
+    if cell.cell_type != "markdown" or "instructor" in tags(cell):
+        return []
+    if tags(cell) & {"slide", "slide-only"}:
+        return [cell.source]
+    return [part for part in cell.source.split("\n\n") if part.startswith("*Predict")]
+
+
+def plan(nb: Any) -> list[str]:
+    """The lines of the table of a lesson's parts and their minutes."""
+    text = next(c.source for c in nb.cells if "| minutes |" in c.source)
+    return [line for line in text.splitlines() if line.startswith("|")]
 
 
 def _html(markdown: str, source: Path) -> str:

@@ -106,6 +106,20 @@ def test_the_solved_notebook_is_clean_and_all_its_checks_are_right(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_every_prediction_is_on_a_slide_and_every_part_has_its_minutes_in_the_notes(name):
+    lesson, page, notes = (
+        (FOLDER / f"{name}{end}").read_text(encoding="utf-8")
+        for end in (".ipynb", "-slides.html", "-notes.md")
+    )
+    assert lesson.count("*Predict") == page.count("<em>Predict") >= 7
+    nb = nbformat.reads(lesson, 4)
+    parts = build.PART.findall("\n".join(build.plan(nb)))
+    assert len(parts) >= 7 and "| *a break* | 15 |" in notes
+    assert all(f"## {part} ({minutes} minutes)" in notes for part, minutes in parts)
+    assert sum(int(minutes) for _, minutes in parts) + 15 == 180
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_slides_load_nothing(name):
     page = (FOLDER / f"{name}-slides.html").read_text(encoding="utf-8")
     assert (

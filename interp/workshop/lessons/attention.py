@@ -512,7 +512,7 @@ four = Exercise(
         " v.norm(dim=-1); ratio = norms[0] / norms[1:].mean(0); ratio.repeat_interleave(3).",
     ),
     remember="The first token's value is a quarter to a half as large as the others', and in later"
-    " layers mostly a tenth to a quarter: looking there changes little. It is where a head rests.",
+    " layers mostly a tenth to a quarter: looking there does less than the attention says. It is where a head rests.",
 )
 
 
@@ -1094,7 +1094,7 @@ def _(s):
     "the hook changes nothing",
     "Nothing changed in any window. Does the hook return the scores, does it change the ones that it"
     " returns, and is its name one of the model's (try `name in model.hook_dict`: a name that is not there"
-    " is ignored in silence)? Or are rows and columns swapped: the look from the needle *to* END does not"
+    " is ignored in silence)? Or are rows and columns swapped: attention from the needle *to* END does not"
     " exist, so blocking it does nothing.",
 )
 def _(s):
@@ -1150,7 +1150,7 @@ def _(s):
 
 @seven.mistake(
     "the other place blocked",
-    'You blocked the look at the other place of the story. The needle is task.positions["NEEDLE"].',
+    'You blocked attention to the other place of the story. The needle is task.positions["NEEDLE"].',
 )
 def _(s):
     return _windows(s, at="OTHER")

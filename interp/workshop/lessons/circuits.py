@@ -427,7 +427,8 @@ three = Exercise(
     "labels",
     hints=(
         'interp.patch takes an address with stars: "L*H*" is every head, "@END" the last position.',
-        "The result has .top(3), with the largest effects first, and .plot().",
+        "The result has .plot() and .top(3). top ranks by size, so that a head that makes the answer worse"
+        ' can come first; by="high" ranks by what brings the answer back.',
         'effect = interp.patch(model, task, "L*H*@END"); then effect.top(3, by="high").labels.',
     ),
     remember="Do all three write the answer themselves? Patching cannot tell. The next exercise"
@@ -465,9 +466,18 @@ def _(s):
 
 
 @three.mistake(
+    "ranked by size",
+    "These are ranked by size: a head that works against the answer is among them. top ranks by size"
+    ' unless told otherwise; by="high" ranks by what brings the answer back.',
+)
+def _(s):
+    return interp.patch(s.model, s.task, "L*H*@END").top(3).labels
+
+
+@three.mistake(
     "layer and head mixed up",
     "You unravelled the flat index with the wrong width: there are 9 heads in a layer, not 30."
-    " Use effect.top(3).labels, which cannot get this wrong.",
+    ' effect.top(3, by="high").labels does the unravelling for you.',
 )
 def _(s):
     layers, heads = _heads(s).shape

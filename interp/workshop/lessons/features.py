@@ -631,7 +631,7 @@ five = Exercise(
         "data.is_number[mask] are the labels of those tokens.",
         "data.is_number[data.latent > 0].float().mean().",
     ),
-    remember="The ten strongest tokens are all numbers, so the card looks perfectly clean; yet of"
+    remember="The ten strongest tokens are all numbers, so that list looks perfectly clean; yet of"
     " all tokens at which it is on, two in three are not. Look at the whole range.",
 )
 
@@ -649,7 +649,7 @@ def _(s):
 
 @five.mistake(
     "the strongest ten alone",
-    "You looked at the strongest tokens only, as a card does. That is how one fools oneself: take all"
+    "You looked at the strongest tokens only, as a list of top tokens does. That is how one fools oneself: take all"
     " tokens at which the latent is on.",
 )
 def _(s):

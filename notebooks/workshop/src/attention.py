@@ -43,8 +43,15 @@
 # **The thread.** First a head that does what it looks like (induction), then attention that means nothing (the sink), and then how to tell the two apart:
 # values (part 4), rest and work (part 5), and knock-out (part 7). The sentence to repeat all day: *a pattern says where a head looks, not what it does*.
 #
-# **If time is short** do the exercises of parts 5 and 6 by demonstration: run the solution, and talk about the controls, which are the point of both. Part 7 uses the stories of part 6, so run its first cell
-# in any case. The break is in the 180 minutes, after part 3.
+# **If time is short,** here is a cut of 40 minutes, ready to use (the minutes are estimates); run every given cell in any case, for later ones use their names.
+#
+# | part | as planned | cut | what goes |
+# | --- | --- | --- | --- |
+# | 5 | 20 | 8 | the exercise: take the prediction, run `solution("attention-5")`, talk about the controls, which are the point |
+# | 6 | 20 | 8 | the exercise: take the prediction, run `solution("attention-6")`, talk about the other place |
+# | 7 | 30 | 14 | the exercise: take the prediction, run `solution("attention-7")`, read the figure of the last cell together |
+#
+# The break is in the 180 minutes, after part 3. Use the cut from the start with people who work alone, and decide at the break with a class.
 #
 # **The minutes** are for a class that says its predictions aloud and talks about them. They are estimates, and tight: one reader who knew nothing of the lesson and did it alone thought that a human needs 205 to
 # 220, most of it in parts 1 and 7 (part 7 has been made shorter since), and no class has been timed. If a part runs over, let fast people go on. Exercise 6 needs the scores of exercise 1: whoever is
@@ -73,6 +80,8 @@ progress("attention")
 #
 # Take twenty random tokens and say them twice. There is nothing to understand, and in the first block this model guesses none of them right. In the second block it guesses 45 %: some heads look
 # back to *what came after this token last time*.
+#
+# *Predict: of 270 heads, how many give more than half of their attention to what came after this token last time? In which layers: early, middle, late?*
 
 # %%
 interp.widgets.attention(
@@ -80,13 +89,11 @@ interp.widgets.attention(
 ).wait()
 
 # %% [markdown]
-# The large picture is one head, the small ones are others. Type `L17H*` where the heads are named to see those of layer 17, and find one that looks from the second "apple" to what came after the first. (The
+# The large picture is one head, the small ones are others. Type a layer's heads, such as `L4H*`, where the heads are named to see those of one layer; page through a few layers, and find one that looks from the second "apple" to what came after the first. (The
 # first column is grey: the widget leaves the first token out unless you tick it, so that the rest can be seen. It comes back in part 2. Without a widget you see a still picture, with that column blank.)
 #
-# In code, `model.run_with_cache(tokens)` gives the logits and a cache of everything, and `cache["blocks.17.attn.hook_pattern"]` is layer 17's pattern `[prompt, head, dest, src]`: the **row** is the
+# In code, `model.run_with_cache(tokens)` gives the logits and a cache of everything, and `cache["blocks.4.attn.hook_pattern"]` is layer 4's pattern `[prompt, head, dest, src]`: the **row** is the
 # token that looks, the **column** the token that is looked at, and each row sums to one.
-#
-# *Predict: of 270 heads, how many give more than half of their attention to that token? In which layers: early, middle, late?*
 #
 # **Exercise 1 ★★** `tokens` are `<|im_start|>` (position 0), a block of twenty random tokens (1 to 20), and the same block again (21 to 40). Compute for each head the mean
 # attention from each token of the second block (positions 21 to 40) to the token *after* the first coming of the same token (for the last one, position 40, that is position 21), over both prompts: a table of 30
@@ -102,6 +109,11 @@ induction = torch.stack(looks).mean((1, 3))  # [layer, head]
 ### END SOLUTION
 check("attention-1", induction)
 
+# %% tags=["exercise"]
+if induction is ...:  # so that the notebook runs to its end: the picture below stays empty
+    induction = torch.full((30, 9), torch.nan)
+    print("No table yet: solve exercise 1, and run its cell and the next two again.")
+
 # %%
 assert induction is not ..., "this picture needs your table of exercise 1, in the name induction"
 figure, axes = plt.subplots(figsize=(9, 3))
@@ -114,12 +126,12 @@ figure.tight_layout()
 # L18H6 gives .83 of its attention to the token after, L17H4, L17H3 and L17H5 more than half; eleven heads are above .3, all from layer 17 on. The others do something else here, or nothing.
 
 # %% [markdown] tags=["instructor"]
-# *Usually goes wrong:* off by one, in all three ways. Draw `A B ... A` on the board with positions under it, and count once together. The check tells the
+# *May go wrong:* off by one, in all three ways. Draw `A B ... A` on the board with positions under it, and count once together. The check tells the
 # duplicate-token score (the same token) from the induction score (the one after it).
 #
 # *Numbers:* L18H6 .83, L17H4 .66, L17H3 .60, L17H5 .55, then L23H2 .47. The model's first guess is right at 45 % of the second block's tokens (32 % and 58 % in the two prompts), with a mean probability of .14.
 #
-# *When the widget opens:* say that the grey column is the first token, left out; `L17H*` pages to a layer. The menu "induction" finds the heads in one click, so open it after the exercise.
+# *When the widget opens:* say that the grey column is the first token, left out; `L4H*` pages to a layer (`L17H*` shows three of the four strongest, so do not say it before the exercise). The menu "induction" finds the heads in one click, so open it after the exercise.
 #
 # *Ask:* why random tokens? (So that nothing but the repetition can help.)
 
@@ -164,7 +176,7 @@ for word in (" the", " Dog", " banana"):
 # It need not be special: **whatever stands first** gets nearly half of all attention. Such a token is called an *attention sink*.
 
 # %% [markdown] tags=["instructor"]
-# *Let people say their guesses aloud before the check.* Hardly anybody says nearly half.
+# *Let people say their guesses aloud before the check.* Expect few to say nearly half (no class has been asked).
 #
 # *Numbers:* .45; without `<|im_start|>` .48, with other words .45 to .48; even attention .09. By layer from 0 on: .05, .01 in layers 0 and 1; .13 to .30 in 2 to 9; .05, .02 in 10 and 11; .38 to .68 in 12 to 19; .49 to .86 from 20 on.
 #
@@ -207,14 +219,14 @@ print('" Dog", then 39 times " the":', round(first_token(mixed), 2))
 # %% [markdown] tags=["instructor"]
 # *Numbers:* .083; even attention gives .084; with " Dog" in front .54, with `<|im_start|>` in front .54. After the last layer the forty vectors, of length 4,700, differ by less than .04.
 #
-# *Ask:* what have parts 2 and 3 shown together? (Not the special token, and not the position alone: the first token, where what follows differs from it.) *Usually asked:* "but positions are embedded!" Not here: rotary.
+# *Ask:* what have parts 2 and 3 shown together? (Not the special token, and not the position alone: the first token, where what follows differs from it.) *A question to expect:* "but positions are embedded!" Not here: rotary.
 #
-# *Usually goes wrong:* `<|im_start|>` kept in front; "the" without its blank.
+# *May go wrong:* `<|im_start|>` kept in front; "the" without its blank.
 
 # %% [markdown] tags=["slide"]
 # ## 4 What the first token gives
 #
-# Nearly half of all attention goes to one token. If it gave as much as others do, everything would be full of it.
+# Nearly half of all attention goes to one token. What does it give in return?
 #
 # A head copies *values*, weighted by attention. So look at the first token's value.
 #
@@ -237,7 +249,7 @@ ratio = (norms[0] / norms[1:].mean(0)).repeat_interleave(3)
 check("attention-4", ratio)
 
 # %% [markdown]
-# So a head that looks at the first token does *little*, and that is the point: softmax forces each head to spend all its attention somewhere, at every
+# So a head that looks at the first token does *less than its attention says*, and that is the point: softmax forces each head to spend all its attention somewhere, at every
 # token, also where it has no job. It rests where it does least harm. Is that so in all layers?
 
 # %%
@@ -259,15 +271,18 @@ print({l: round(share, 2) for l, share in enumerate(given)})
 
 # %% [markdown]
 # One to five percent (thirteen in layer 2), less than all others. Where the first token would give much, heads do not rest on it.
+#
+# Over all layers it takes .45 of the attention and gives .31 of the sum, where a share is attention times the size of the value. That is less than its attention says, but it is not little: a head that looked evenly at all it
+# can see would give it .09 of its attention.
 
 # %% [markdown] tags=["instructor"]
-# *Usually goes wrong:* `head % 3` instead of `head // 3` (repeat instead of repeat_interleave). It runs, it has the right shape, and every number belongs to
+# *May go wrong:* `head % 3` instead of `head // 3` (repeat instead of repeat_interleave). It runs, it has the right shape, and every number belongs to
 # another head; worth a minute for everybody.
 #
 # *Numbers:* exercise 4 gives .24, .31, .47, each three times.
 #
 # *Ask:* what would you average attention patterns over now? (Not over position 0.) Does a small value mean that nothing is given? (Attention times the size of the value: the first token still has .31 of the sum,
-# instead of .45 of the attention. "Little" is right, "nothing" is not.)
+# instead of .45 of the attention; an even look gives it .09. "Less than its attention says" is right; "little" and "nothing" are not.)
 
 # %% [markdown] tags=["slide"]
 # ## 5 Active and dormant heads
@@ -350,17 +365,18 @@ for a, b in (("prose", "code"), ("prose 2", "code 2"), ("prose", "prose 2"), ("c
     print(f"{a} - {b}: largest {d.abs().max():.2f}; L12H2 {d[12, 2]:+.2f}, L25H2 {d[25, 2]:+.2f}")
 
 # %% [markdown]
-# The control matters. Two prose texts differ by .22 at most, but two pieces of code differ by up to .60, more than prose and code do: the *largest* of 270 differences says little. What holds up is a head named before one
+# The control matters. Two prose texts differ by .22 at most, but two pieces of code differ by up to .60, more than prose and code do in the first pair (.44) and as much as in the second (.61): the *largest* of 270 differences says little. What holds up is a head named before one
 # looks: L25H2 gives the first token .44 and .58 less in prose than in code, where the controls give .14 and −.00; L12H2 .40 and .28 more, where they give −.01 and −.13. A list of "sink heads" of a model is a list for a text.
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* L12H2 rests .65 in the prose and .25 in the code, L25H2 .44 and .88. The largest differences: L25H2 −.44, L12H2 +.40, L22H0 −.38, L26H7 −.37, L28H7 −.37; the mean over heads is −.002.
+# *Numbers:* L12H2 rests .65 in the prose and .25 in the code, L25H2 .44 and .88. The controls, largest difference, L12H2 and L25H2: prose − code .44, +.40, −.44; prose 2 − code 2 .61, +.28, −.58; prose − prose 2 .22, −.01, +.14;
+# code − code 2 .60, −.13, −.00. The largest differences: L25H2 −.44, L12H2 +.40, L22H0 −.38, L26H7 −.37, L28H7 −.37; the mean over heads is −.002.
 #
 # *Ask:* what would you want to see before you believe that L12H2 is a "code head"? (More prose, more code, and something that is neither, such as a list or a poem.)
 #
 # *Be honest:* with its mean output in place of each output, L12H2 is hardly missed: the loss changes by −.001 nats on this prose and by −.02 on this code. Working is not the same as being needed.
 #
-# *Usually goes wrong:* the mean over everything, as in exercise 2, which leaves one number instead of 270.
+# *May go wrong:* the mean over everything, as in exercise 2, which leaves one number instead of 270.
 
 # %% [markdown] tags=["slide"]
 # ## 6 Does the same head fetch a needle?
@@ -426,22 +442,22 @@ for layer, head in ((18, 6), (17, 4), (17, 3), (17, 5), (23, 8)):
 # the prompts that named it.
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* exercise 6 gives .49; the other place .52. The model's answers: garden (wrong), park, library, market; the mean log-probability of the right one is −1.25.
+# *Numbers:* exercise 6 gives .49; the other place .52. Attention to the needle, to the other place, and where words repeat: L18H6 .01, .01, .90; L17H4 .02, .02, .08; L17H3 .01, .01, .11; L17H5 .06, .10, .33; L23H8 .27, .17, .27. The model's answers: garden (wrong), park, library, market; the mean log-probability of the right one is −1.25.
 #
 # *The point:* a correlation over all heads is ruled by what most heads do, and most heads look a little at all nouns. A control (the other place) shows it. And a prompt that repeats words is an induction prompt, whatever
 # story it tells.
 #
-# *Ask:* which heads *would* you call retrieval heads, and what would you test? (Those that look more at the needle than at the other place, in other stories, and whose look is needed: part 7.)
+# *Ask:* which heads *would* you call retrieval heads, and what would you test? (Those that look more at the needle than at the other place, in other stories, and whose attention to it is needed: part 7.)
 #
-# *Usually goes wrong:* `pattern[:, :, -1, needle]` pairs every prompt with every needle; the two tables flattened in different orders.
+# *May go wrong:* `pattern[:, :, -1, needle]` pairs every prompt with every needle; the two tables flattened in different orders.
 
 # %% [markdown] tags=["slide"]
 # ## 7 Knock-out
 #
-# A head that looks at the needle need not use it. Block the look, and see whether the answer suffers: *attention knock-out*, in a window of eight
+# A head that looks at the needle need not use it. Block its attention to the needle, and see whether the answer suffers: *attention knock-out*, in a window of eight
 # layers, so that the next layer cannot make up for it.
 #
-# *Predict: which eight layers hurt, if you block the look in them: 0 to 7, 8 to 15, 16 to 23, 22 to 29?*
+# *Predict: in which eight layers does it hurt to block attention to the needle: 0 to 7, 8 to 15, 16 to 23, 22 to 29?*
 
 # %% [markdown]
 # **Exercise 7 ★★★** In each of the four windows, block attention from END to the needle, in all heads, *before the softmax*: set
@@ -498,27 +514,27 @@ axes.legend()
 figure.tight_layout()
 
 # %% [markdown]
-# Any window that contains layer 23 costs about two nats; blocked alone, layer 23 costs 1.1 and every other layer less than 0.3. So the windows 16 to 23 and 22 to 29 hurt for the same reason. (Beyond 27 the window is cut off and no longer
-# contains 23.) Blocking the *other* place helps, by 0.6 nats: the two places compete for the answer.
+# The windows that contain layer 23 (centres 20 to 27) cost 1.8 to 2.5 nats; blocked alone, layer 23 costs 1.1 and every other layer at most 0.3. So layer 23 is a large part of why both 16 to 23 and 22 to 29 hurt, and not all of it: a window costs
+# about twice what layer 23 does, and the windows around 18 and 19, which end before it, cost 0.3 and 0.45. (Beyond 27 the window is cut off and no longer contains 23.) Blocking the *other* place helps, by 0.6 nats: the two places compete for the answer.
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* exercise 7 gives −.00, −.05, −1.9, −1.9, against −1.25 in the free run. One layer at a time: layer 23 −1.1.
+# *Numbers:* exercise 7 gives −.00, −.05, −1.9, −1.9, against −1.25 in the free run. In the figure: windows around 20 to 27 (with layer 23) −1.8 to −2.5, around 18 and 19 (without it) −.3 and −.45; one layer at a time: layer 23 −1.1, 21 −.3; the other place, in windows around 20 to 25, +.6.
 #
-# *Ask:* why do two windows hurt? (Both contain layers 22 and 23. Then: which heads of layer 23? L23H8 is one to try.)
+# *Ask:* why do two windows hurt? (Both contain layers 22 and 23; layer 23 alone costs half as much. Then: which heads of layer 23? L23H8 is one to try.)
 #
-# *Usually goes wrong:* setting the *pattern* to zero after the softmax. Then the row no longer sums to one, and the head loses everything else a little
+# *May go wrong:* setting the *pattern* to zero after the softmax. Then the row no longer sums to one, and the head loses everything else a little
 # as well; the numbers come out similar, which is worse than wildly wrong. A hook that changes nothing (no return, a wrong name, rows and columns swapped) gives four zeros, and the check says why.
 
 # %% [markdown] tags=["slide"]
 # ## What to remember
 #
 # - Rows look, columns are looked at. Say it aloud before you index.
-# - Attention is not influence: the first token gets nearly half of it and gives little back.
+# - Attention is not influence: the first token gets .45 of it and gives .31 of the sum (attention times the size of the value), where an even look would be .09: less than its attention says, and still a lot.
 # - Leave position 0 out of means, whatever stands there. (`model.to_tokens("...")` puts no `<|im_start|>` in front for this model; put it there yourself, as the lesson's texts have it.)
 # - The largest of 270 numbers is large. Ask what the same analysis gives where there is nothing to find: other prose, the other place.
 # - A head rests at some tokens and works at others: "a sink head" is a statement about a head and a text.
 # - Heads share keys and values: a KV head's name is not a head's name.
-# - To know whether a look matters, block it.
+# - To know whether attention to a place matters, block it.
 
 # %% [markdown]
 # ## To take home: a question that nobody has answered

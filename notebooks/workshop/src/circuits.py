@@ -54,7 +54,7 @@
 # own estimate, and no class has been timed. Slow places: exercises 2, 4 and 6. If a part runs over, let fast people go on. Checks of one exercise need no other; but the cells after an exercise use
 # names of earlier cells (`circuit`, `scores`, `judged` from part 7 in part 8).
 #
-# **If somebody is stuck:** a kernel that was restarted needs the first code cell again, and for part 8 the first cell of part 7. A hook name that does not exist is ignored in silence, which
+# **If somebody is stuck:** a kernel that was restarted needs the first code cell again, `import matplotlib.pyplot as plt` for part 5 (it stands in part 2, in the cell that draws), and for part 8 the first cell of part 7. A hook name that does not exist is ignored in silence, which
 # is TransformerLens' way: `name in model.hook_dict` tells. After three hints `hint` shows all three again. `begin("circuits")` gives fresh copies of everything if something was changed in place.
 
 # %%
@@ -87,12 +87,12 @@ task.show(4)
 # *What they see:* the lens' first guess at END is " Mary" from layer 29 on (at 28 it is " the"); L23H0 is a quick find for (c), with the button of the first tab. The tabs for
 # patching, circuit and features are grey because they need two prompts or a dictionary. Exercise 1: 5.26, prompt by prompt 7.1, 4.9, 5.5, 3.5 (the corrupted prompts −3.32).
 #
-# *Usually goes wrong:* people read the logits at the answer's own position, where the logits at position p guess the token at p + 1; or they index with all answers at every prompt.
+# *May go wrong:* people read the logits at the answer's own position, where the logits at position p guess the token at p + 1; or they index with all answers at every prompt.
 
 # %% [markdown]
-# *Before you go on: is the model sure? Write down a guess for the logit difference. 0 is undecided, 3 means odds of 20 to 1.*
+# *Predict: is the model sure? Write down a guess for the logit difference. 0 is undecided, 3 means odds of 20 to 1.*
 #
-# Then look around for five minutes: change a name in the prompt, and find (a) what the model would say next, (b) in the tab with the *lens* (what the model would say if it stopped after each
+# Write it down before you run the next cell, whose list of next tokens gives part of it away. Then look around for five minutes: change a name in the prompt, and find (a) what the model would say next, (b) in the tab with the *lens* (what the model would say if it stopped after each
 # layer) from which layer on that is its first guess, and (c) one head that looks from the last token at " Mary". You need none of it below; it shows what kind of thing you are about to take
 # apart. Tabs that need a second prompt or a dictionary are grey.
 
@@ -177,29 +177,30 @@ axes.legend()
 figure.tight_layout()
 
 # %% [markdown]
-# Read it from left to right: up to layer 19 everything is at S2, from layer 24 on nearly everything is at END, and it moves in **two steps**, one in layer 20 and one in layer 23. In between a third of
-# it is at S2 and half of it at END. (S1 and IO stay at zero: there the two prompts are the same token, and no information about the repeated name has reached them.)
+# Read it from left to right: up to layer 19 everything is at S2, from layer 24 on nearly everything is at END, and most of it moves in **two large steps**, in layer 20 and in layer 23. A small one comes first: in
+# layer 19 S2 falls from 1.0 to .79, and END rises from −.03 to .07. Between the large steps a third of it is at S2 and half of it at END. (S1 and IO stay at zero: there the two prompts are the same token, and no information about the repeated name has reached them.)
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* exercise 2 gives 3.44, −0.23, −3.38: in shares .79, .36, −.01. Predictions are usually yes, no, no; layer 22 is "partly".
+# *Numbers:* exercise 2 gives 3.44, −0.23, −3.38: in shares .79, .36, −.01. Expect predictions of yes, no, no; layer 22 is "partly".
 #
-# *Point at the picture:* the two steps. From 20 to 21 S2 falls from .79 to .36, and END rises from .07 to .55 (that is L20H0, exercise 3); from 23 to 24 S2 falls from .34 to .05, and END rises from .57 to .85
+# *Point at the picture:* a small step and two large ones. From 19 to 20 S2 falls from 1.0 to .79, and END rises from −.03 to .07 (L19H2, the largest of its layer, restores .81 logits). From 20 to 21 S2 falls from .79 to .36, and END rises from .07 to .55 (that is L20H0, exercise 3); from 23 to 24 S2 falls from .34 to .05, and END rises from .57 to .85
 # (layer 23, whose L23H3 reads S2). "So what kind of part could carry it?" Only attention moves anything between positions.
 #
-# *Usually goes wrong:* `activation[:, s2]` indexes every prompt with every S2. Two templates are there so that the check notices. Hooks added with `add_hook` stay on the model (the check says so); the
+# *May go wrong:* `activation[:, s2]` indexes every prompt with every S2. Two templates are there so that the check notices. Hooks added with `add_hook` stay on the model (the check says so); the
 # corrupted activation goes into the clean run. Somebody who patches S1 gets the corrupted run's number in each layer, with a perfect hook: before S2 the two prompts run alike.
 
 # %% [markdown] tags=["slide"]
 # ## 3 Patch, all heads at once
 #
-# The answer jumps from S2 to END between layers 20 and 24. Only attention heads move anything between positions. So: **which heads?**
+# The answer goes from S2 to END in layers 19 to 23, most of it in layers 20 and 23. Only attention heads move anything between positions. So: **which heads?**
 #
 # There are 30 × 9 = 270 of them, and `interp.patch(model, task, "L*H*@END")` patches what each of them writes at END.
 #
 # *Predict: how many of 270 heads matter? Write down a number.*
 
 # %% [markdown]
-# **Exercise 3 ★** Patch all heads at END, and plot the result with its `.plot()`. Name the three heads that bring most of the answer back.
+# **Exercise 3 ★** Patch all heads at END, and plot the result with its `.plot()`. Name the three heads that bring most of the answer back: a list of
+# three names such as "L4H2". (A result's `.top(3).labels` are names; but `top` ranks by *size*, whatever the sign, unless its `by` says otherwise.)
 
 # %%
 ### BEGIN SOLUTION
@@ -211,12 +212,14 @@ heads = effect.top(3, by="high").labels
 check("circuits-3", heads)
 
 # %% [markdown]
-# About ten of 270 heads matter, and not all of them help: two heads, L24H4 and L29H0, are as blue as the best are red. Their clean output makes the answer *worse*, by 2.5 and 1.9 logits.
+# About ten of 270 heads matter, and not all of them help: two heads, L24H4 and L29H0, are nearly as blue as the best are red. Their clean output makes the answer *worse*, by 2.5 and 1.9 logits.
 # Such *negative heads* are found in many models; a common guess is that they keep the model from being too sure.
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* L23H3 2.99, L20H0 2.84, L29H1 2.45, L23H0 1.06, L19H2 .81, L23H2 .72; L24H4 −2.47, L29H0 −1.95. "What are the blue ones?" is the first question in the room. (The corrupted prompt has
+# *Numbers:* L23H3 2.99, L20H0 2.84, L29H1 2.45, L23H0 1.06, L19H2 .81, L23H2 .72; L24H4 −2.47, L29H0 −1.95. *A question to expect:* "What are the blue ones?" (The corrupted prompt has
 # an answer too, the other name. A head that pushes against whatever is about to be said loses from both.)
+#
+# *May go wrong:* `effect.top(3)` without `by="high"` ranks by size, and puts the negative head L24H4 (2.47 in size) before L29H1 (2.45). The check says so.
 #
 # *What the check cannot see:* by noising, or with all positions patched, the same three heads come first. Names alone do not say how they were found.
 
@@ -272,7 +275,7 @@ for layer, head in heads_to_see:
     print(f"L{layer}H{head}: writes {answer:+.2f} to the answer, {wrong:+.2f} to the wrong name")
 
 # %% [markdown]
-# So L23H3, the first of both lists, does not write the answer: it lowers *both* names, the wrong one by 2.0 and the right one by 0.5. It **suppresses the name that was repeated**. The heads that do write the answer
+# So L23H3, the first of both lists, does not write the answer: it lowers *both* names, the wrong one by 2.0 and the right one by 0.5. It **suppresses the name that was repeated**. Of the five heads that we looked at, those that do write the answer
 # are L29H1 (1.8), L23H0 (1.3), L23H1 (1.1) and L23H2 (1.0). A logit difference hides which of its two ends moved. (A logit counts here against the mean of all logits.)
 
 # %% [markdown] tags=["instructor"]
@@ -280,7 +283,7 @@ for layer, head in heads_to_see:
 #
 # *Numbers:* exercise 4 gives .82, .47, .57, 1.48, .00, −.01, −.01, .37, .08. L20H0 writes .06. By direct attribution the first are L23H3 1.48, L29H1 1.05, L23H0 .82; the last are L29H0 −1.02 and L24H4 −.99.
 #
-# *Usually goes wrong:* the norm. Dividing each write by its *own* size makes the shares not add up any more. And people who add up all heads think that they have a mistake: heads alone are not all parts.
+# *May go wrong:* the norm. Dividing each write by its *own* size makes the shares not add up any more. And people who add up all heads think that they have a mistake: heads alone are not all parts.
 
 # %% [markdown] tags=["slide"]
 # ## 5 Where patching is blind
@@ -327,6 +330,8 @@ figure.tight_layout()
 # L23H2 (0.08, 0.04): each is good enough for more than is lost without it, so they stand in for each other a little. L19H2 is above it (0.09, 0.19): more is lost without it than it can bring back alone. One does not know before one has looked: run both.
 
 # %% [markdown] tags=["instructor"]
+# *Numbers:* exercise 5 gives [[1, 0], [0, 1], [.5, .5]]: rows OR, AND, SUM, columns denoising, noising.
+#
 # *Ask:* where would a head of an OR be, good enough and yet not needed? (Below the line.) One of an AND? (Above it.)
 #
 # *Point at the picture:* L23H3, L23H0 and L23H2 just below the line (weak backups of each other); L19H2 .09 / .19 above it, the largest gap; L20H0 .33 / .34; L29H1 .29 / .28; the negative heads L24H4 −.29 / −.24 and L29H0 −.23 / −.22 at the lower left.
@@ -339,7 +344,7 @@ figure.tight_layout()
 # Perhaps L20H0 tells later heads where to look. Does it tell L23H3, through that head's **query**? *Path patching* changes what travels along this one
 # edge, and nothing else.
 #
-# *Predict: L20H0 alone restores more than 3 logits. How many of them go through L23H3's query?*
+# *Predict: L20H0 alone restores 2.8 logits. How many of them go through L23H3's query?*
 
 # %% [markdown]
 # **Exercise 6 ★★★** In the corrupted run, add to what L23H3's query reads at END the difference "clean minus corrupted" of what L20H0 writes there.
@@ -394,7 +399,7 @@ for what in ("L23H3@END", "L23H3.pattern", "L23KV1.v@S2"):
 #
 # *Numbers:* exercise 6 gives −.18. The nine queries of layer 23: H0 1.22, H2 .99, H7 .93, H1 .64, H4 .22, H5 .15, H3 −.18. L23H3: the head 2.99, its pattern −.07, the values at S2 3.21 (KV head 1 serves heads 3, 4, 5); on held-out prompts 3.81, .05, 4.02.
 #
-# *Usually goes wrong:* shapes. `read` is [prompt, 1, d_model], and adding [prompt, d_model] makes [prompt, prompt, d_model]: the last line of the long error says so.
+# *May go wrong:* shapes. `read` is [prompt, 1, d_model], and adding [prompt, d_model] makes [prompt, prompt, d_model]: the last line of the long error says so.
 
 # %% [markdown] tags=["slide"]
 # ## 7 A circuit, and what it is worth
@@ -437,7 +442,7 @@ sizes = (100, 300, 500, 1000)
 interp.faithfulness_curve(model, task.heldout(), scores, sizes=sizes, sets=2).plot()
 
 # %% [markdown]
-# A hundred edges bring back a tenth of the way, 300 more than half, and 1,000 three quarters; random circuits of these sizes bring back nothing. `judged` says more. The circuit *alone* prefers the right name by 0.8 logits, where the
+# A hundred edges cover a tenth of the way from the corrupted to the clean run, 300 edges cover more than half of it, and 1,000 edges three quarters; random circuits of these sizes cover none of it. `judged` says more. The circuit *alone* prefers the right name by 0.8 logits, where the
 # model prefers it by 4.1: it is 63 % of the way from −4.7, and still a weak preference. Completeness 1.00 says that without these 500 edges nothing is left. And the interval, from four prompts, is wide.
 
 # %% [markdown] tags=["instructor"]
@@ -448,7 +453,7 @@ interp.faithfulness_curve(model, task.heldout(), scores, sizes=sizes, sets=2).pl
 #
 # *If somebody's later cells fail* with "has no attribute 'prune'": they called a number `circuit`. Run the first cell of this part again.
 #
-# *Usually goes wrong:* a ratio for each prompt, and then the mean. One prompt with a small denominator rules it.
+# *May go wrong:* a ratio for each prompt, and then the mean. One prompt with a small denominator rules it.
 
 # %% [markdown] tags=["slide"]
 # ## 8 What random circuits get, and why
@@ -505,7 +510,7 @@ for name, one in tried.items():
 # *The point:* a control is as good as it is hard. "0.000 at random" is true and says next to nothing. *Ask:* which control would you want for a circuit of *heads*? (Other heads of the
 # same layers, as many edges, connected.) And how many random circuits does it take to say "better than 95 of 100"? (At least 100, better more.)
 #
-# *Usually goes wrong:* people join the five random circuits and prune the union, whose edges connect each other.
+# *May go wrong:* people join the five random circuits and prune the union, whose edges connect each other.
 
 # %% [markdown] tags=["slide"]
 # ## What to remember

@@ -104,12 +104,12 @@ print(torch.relu(pairs @ data.W.T @ data.W + bias).round(decimals=2))
 # %% [markdown] tags=["instructor"]
 # *Numbers:* exercise 1 gives .69 on the diagonal and 0 elsewhere. Pairs: [1, 1, 0, 0, 0] and [0, .31, 0, 0, 0].
 #
-# *Usually goes wrong:* W Wᵀ [2, 2] instead of Wᵀ W [5, 5]. Say which axis is features before anybody types.
+# *May go wrong:* W Wᵀ [2, 2] instead of Wᵀ W [5, 5]. Say which axis is features before anybody types.
 
 # %% [markdown] tags=["slide"]
 # ## 2 Train it: who gets a dimension?
 #
-# Nobody told a model to draw a pentagon. Train W on five features that are rarely on, and look.
+# In part 1 the directions of W were given. Now a model learns them: train W on five features, and look.
 #
 # *Predict: what does the picture look like if each feature is on in half of all examples, and what if in one of fifty?*
 
@@ -216,7 +216,7 @@ print("matched cosine", interp.features.matched_cosine_similarity(toy_sae, made.
 # %% [markdown] tags=["instructor"]
 # *Numbers:* exercise 3 gives .73; with k = 1, 2, 3, 5, 8: .45, .62, .69, .74, .75. Four components of PCA: .41. The trained one matches with a cosine of .67.
 #
-# *Usually goes wrong:* top-k over the batch instead of over latents; dividing by Σ x² (the mean then counts as explained); `x -= b_dec`, which changes `data.x` for the rest of the session (the check notices).
+# *May go wrong:* top-k over the batch instead of over latents; dividing by Σ x² (the mean then counts as explained); `x -= b_dec`, which changes `data.x` for the rest of the session (the check notices).
 #
 # *Ask:* what is the control? (PCA with as many numbers per token, and a random dictionary.) Why not 1, with about two on? (The 64 directions are not orthogonal, so the encoder reads a little of each of the
 # others; latents of 1 to 3 come back too small, because of b_enc; and there is noise.)
@@ -306,7 +306,7 @@ for name, one in zip(compared, judged.sel(measure="loss recovered").values):
 # %% [markdown] tags=["instructor"]
 # *Numbers:* exercise 4 gives .896. The losses: 4.38 as it is, 4.83 reconstructed, 8.72 with the mean, 16.0 with zeros. PCA .74 (95 % interval .72 to .75), random .19 (.15 to .22), ours .81 to .95: four pieces of text. (`evaluate` counts its losses without the first guess, so its 4.33 and 4.79 are a little smaller).
 #
-# *Usually goes wrong:* zeros in place of the mean. The loss with zeros is so bad that every dictionary recovers nearly all of it: say that the baseline is half of the number. A hook that returns nothing, or
+# *May go wrong:* zeros in place of the mean. The loss with zeros is so bad that every dictionary recovers nearly all of it: say that the baseline is half of the number. A hook that returns nothing, or
 # changes a copy, gives exactly 1.
 #
 # *Ask:* "90 % recovered", is that good? (The tenth that is lost is .45 nats for each token, beside a loss of 4.38. PCA gets .74: is that far behind?)
@@ -314,7 +314,7 @@ for name, one in zip(compared, judged.sel(measure="loss recovered").values):
 # %% [markdown] tags=["slide"]
 # ## 5 Reading cards without fooling oneself
 #
-# A *card* shows the ten tokens at which a latent is strongest. Here is one of a latent that was made up for this exercise, with labels. All ten are numbers. "A number latent!"
+# A latent is often named after a list of its top tokens. Here are the ten tokens at which one is strongest, a latent that was made up for this exercise, with labels. All ten are numbers. "A number latent!"
 #
 # *Predict: of **all** tokens at which it is on, how many are numbers?*
 
@@ -350,17 +350,21 @@ for low, high in ((2, 9), (0, 1)):
 print(f"of all tokens: {float(data.is_number.float().mean()):.0%}")
 
 # %% [markdown]
-# Two latents in one: above 2 it is a perfect detector of numbers, and below 1 it is not better than chance. Both "a number latent" and "not a number latent" would be wrong; "numbers, above 2" is right. A
-# description is a claim about *all* values that it names. Does your own dictionary have such latents? Here is the card of one, which
-# is on at 94 of 4,064 tokens. Its strongest tokens are about *default*, *optional*, *deprecated*; read the weaker ones before you believe a description, and try other numbers than 3:
+# Two latents in one: above 2 all 23 tokens are numbers, and below 1 numbers are no more frequent than among all tokens (18 % and 21 %). So "numbers, above 2" is right as far as *precision* goes: of the tokens that it names, all are numbers.
+# *Recall* is another question: of the 400 tokens 83 are numbers, and above 2 it finds 23 of them, 28 %. A value above 2 says "a number"; a value below says little. A description is a claim about *all* values that it names, and it
+# needs both numbers.
+#
+# Does your own dictionary have such latents? Here is the *card* of one. For the reason that you have just seen, a card of this toolkit shows not only the strongest tokens (eight of them) but also some of each quarter of the values,
+# down to the weakest. This latent is on at 94 of 4,064 tokens. Its strongest tokens are about *default*, *optional*, *deprecated*; read the weaker ones before you believe a description, and try other numbers than 3:
 
 # %%
 interp.features.card(model, sae, 3, tokens=4_000)
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* exercise 5 gives .34; above 2 all are numbers, below 1 as many as among all tokens, 21 %.
+# *Numbers:* exercise 5 gives .34 (41 of 121); above 2 it is 23 of 23, below 1 it is 18 of 98, 18 %; among all tokens 83 of 400, 21 %. Recall: above 2 it finds 23 of the 83 numbers (28 %), above zero 41 (49 %).
 #
-# *The point:* the top of the range is clean, and most of the range is not. *Ask:* is it a bad latent? (Not necessarily: above 2 it is a perfect detector. Then say so: "above 2".)
+# *The point:* the top of the range is clean, and most of the range is not. *Ask:* is it a bad latent? (Not necessarily: above 2 its precision is 1. Then say so: "above 2", and that it misses most numbers.) *Then:* which of the two, precision or recall, does a list of top tokens show?
+# (A little of precision, at the top; nothing of recall.)
 
 # %% [markdown] tags=["slide"]
 # ## 6 Steering
@@ -372,7 +376,8 @@ interp.features.card(model, sae, 3, tokens=4_000)
 
 # %% [markdown]
 # **Exercise 6 ★★** Make the direction from `data.happy` and `data.sad` (lists of token ids [1, position]) at the last token, after layer 15: `model.run_with_cache(ids)[1]["blocks.15.hook_resid_post"]`
-# is [1, position, d_model]. Add it there at the last position (`activation[:, -1]`) of each prompt in `data.neutral`, with a hook as in exercise 4. How does logit(" happy") − logit(" sad") change, on average?
+# is [1, position, d_model]. Add it there at the last position (`activation[:, -1]`) of each prompt in `data.neutral`, with a hook as in exercise 4. How does logit(" happy") − logit(" sad") change? One
+# number, in logits: the mean over the two prompts.
 
 # %%
 name = "blocks.15.hook_resid_post"
@@ -436,12 +441,12 @@ print("random directions:", [round(moved(push), 2) for push in noise])
 print("pairs one by one: ", [round(moved(push), 2) for push in singly])
 
 # %% [markdown]
-# The random directions move it by −0.5 to +0.4, but for one that gets 1.26: ours is larger than all eight, and not by far. And the three pairs give 1.5, 2.4 and 0.35: the first is the one that says "happy" and "sad", and the third
+# Seven of the eight random directions move it by −0.5 to +0.4, and the eighth by 1.26: ours is larger than all eight, and not by far. And the three pairs give 1.5, 2.4 and 0.35: the first is the one that says "happy" and "sad", and the third
 # does no more than a random direction. So six sentences do push the right way; "1.4 logits" alone would have said more than we know. Next one would ask whether other words of mood move too (" glad", " miserable"),
 # and what else changes.
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* exercise 6 gives 1.39 (the two prompts 1.37 and 1.41). The direction has length 54, the stream it is added to 167. Eight random directions: mean .18, standard deviation .56, the largest 1.26. Pairs: 1.51, 2.42, .35.
+# *Numbers:* exercise 6 gives 1.39 ("When I came home I felt very" 1.37, "After the phone call she was" 1.41). The direction has length 54, the stream it is added to 167. Eight random directions: mean .18, standard deviation .56, the largest 1.26. Pairs: 1.51, 2.42, .35.
 #
 # *Ask:* how would you know that it is *mood* and not the word "happy" being copied? (Score other words: " glad", " miserable"; use texts without the word.)
 
@@ -506,7 +511,7 @@ figure.tight_layout()
 # *Numbers:* exercise 7 gives 47, 94, 142 (from 0.0001: 189). The transformer: induction scores of L1H0 and L1H1 .02 and .02 at step 117, .05 and .09 at 158, .37 and .40 at 213, .87 and .94 at 287, .99 and .98 at 700. Run it once on the projector's laptop before the class: then it
 # loads in two seconds.
 #
-# *Usually goes wrong:* updating `a` and then using the new `a` for `b`. The numbers come out slightly different, and it is a bug that in a real optimiser nobody would ever see.
+# *May go wrong:* updating `a` and then using the new `a` for `b`. The numbers come out slightly different, and it is a bug that in a real optimiser nobody would ever see.
 #
 # *Say at the end:* "sudden" is a word about the loss, not about the weights. They moved all the time.
 
@@ -515,8 +520,8 @@ figure.tight_layout()
 #
 # - Features are directions; there may be more of them than dimensions, if they are rarely on together.
 # - Explained variance says how much comes back, loss recovered what that is worth to the model, and neither what it means. Compare with PCA and with random directions.
-# - A card shows the top of a latent's range. Judge all of it.
-# - A direction that steers is a cause; measure what else it changes.
+# - A list of top tokens shows the top of a latent's range. Judge all of it, by precision and by recall.
+# - A direction that steers shows that pushing there moves the answer. Random directions can do that, too: set eight beside it, and measure what else it changes.
 # - A product of two things that each need the other learns late and fast.
 
 # %% [markdown]

@@ -231,10 +231,9 @@ def ratio_of_means(part: object, whole: object, **options: object) -> Measured:
     below = measured(pair[1], **options)
     if below.low <= 0 <= below.high:
         warn(
-            f"what is divided by is {below}: the interval contains 0, so that of the ratio has no"
-            " bounds"
+            f"what is divided by is {below}: the interval contains 0, so the ratio has no"
+            " bounds, and its interval is that of the draws alone"
         )
-        return replace(ratio, low=-np.inf, high=np.inf)
     return ratio
 
 

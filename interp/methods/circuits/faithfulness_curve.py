@@ -119,7 +119,8 @@ def faithfulness_curve(
         values = edges.cut(
             torch.from_numpy(np.stack([item.weights() for item in run_circuits])), bar=False
         )
-        part = ratio_parts(to_numpy(values - corrupted), to_numpy(clean - corrupted))
+        moved, whole = (to_numpy(of) - to_numpy(corrupted) for of in (values, clean))
+        part = ratio_parts(moved, whole)
         curves.append([part[0], part[1:].mean(0) if drawn else part[0]])
         each[str(n)] = part[1:].mean(-1).tolist() if drawn else [float(part[0].mean())]
         sizes_pruned.append(len(run_circuits[0]))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from interp._arguments import quoted
 from interp.models import load
 from interp.toys.model.parts import Net
 from interp.toys.model.spec import Spec
@@ -48,6 +49,11 @@ def gpt_neox(net: Any, *, name: str = "", words: Sequence[str] = (), bos: int | 
         ValueError: If GPT-NeoX has no such part.
     """
     if not isinstance(net, Net):
+        if not hasattr(net, "recipe"):
+            raise TypeError(
+                "interp.toys.gpt_neox takes a run of toys.train or a module of toys.net, not"
+                f" {quoted(net)}: toys.gpt_neox(toys.train(toys.RECIPES['induction']))"
+            )
         name, words = name or net.recipe.name, words or net.words
         bos = net.bos if bos is None else bos
         net = net.net()

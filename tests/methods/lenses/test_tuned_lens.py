@@ -104,7 +104,7 @@ def test_fewer_tokens_to_train_on_are_judged_on_all(tiny):
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda m: interp.tuned_lens(m, torch.tensor([1])), r"ids \[chunk pos\]"),
+        (lambda m: interp.tuned_lens(m, torch.tensor([1])), "2 or more tokens"),
         (lambda m: interp.tuned_lens(m, text(m), layers=[7]), "layers 0 to 2"),
         (lambda m: interp.tuned_lens(m, text(m), steps=0), "steps=0"),
     ],

@@ -24,7 +24,7 @@
 # **What we found.** The measures agree only in part, and they are not equally good. Where the right answer is known,
 # occlusion, Shapley values and attention knock-out find the deciding words best among the attribution methods (AUROC
 # 0.88 to 0.91), gradients a little less well (0.80 and 0.81). Attention depends on how it is read. Weighted by the size
-# of what it moves, it finds the deciding words best of all (0.93); rollout, which multiplies attention through the
+# of what it moves, it finds the deciding words as well as any (0.93); rollout, which multiplies attention through the
 # layers, points away from them (0.24). So attention as such is neither an explanation nor none: which number is taken
 # from it decides.
 #
@@ -44,7 +44,8 @@
 #
 # "Strongly" has no number in the abstract. We call 0.3 and less not strong, and said so before measuring. In a first
 # run the two quoted sentences were judged on all nine measures; two of them are not of the paper's kind (knock-out,
-# attention x value norm), and the strongest agreement was theirs. They are now asked about in a row of their own.
+# attention x value norm), and the strongest agreement was theirs. They are now
+# a question of their own, which these prompts had answered before it was asked: its number is shown and not judged.
 
 # %% tags=["parameters"]
 MODEL = "smollm2-135m"
@@ -255,9 +256,9 @@ print(v_apart, v_none, v_weighted, sep="\n")
 
 # %% [markdown]
 # Of the paper's kinds of measures, the last layer's attention comes nearest to an attribution: a tau of 0.41 with
-# occlusion, 0.40 with Shapley values. That is not strong, and more than the 0.3 that we allowed. Attribution methods
-# agree among themselves hardly better. The pair that agrees best of all contains nothing from the paper: attention
-# weighted by what it moves, beside knock-out (0.59).
+# occlusion, 0.40 with Shapley values. That is not strong, and more than the 0.3 that we allowed. Among the
+# attribution methods, too, most squares of the picture are pale. Attention weighted by what it moves comes nearer to
+# knock-out than any of these pairs; neither of the two is of the paper's kind.
 #
 # ## Who finds the words that decide?
 #
@@ -300,8 +301,9 @@ print({by: round(float(areas[by].mean()), 2) for by in NAMES})
 print(v_finds)
 
 # %% [markdown]
-# The bars are above one half for all measures but rollout, which gathers attention on early tokens. The best one,
-# attention x value norm, is made of attention alone; it only leaves out what a head reads and does not move.
+# The bars are above one half for all measures but rollout, which gathers attention on early tokens. Attention x
+# value norm is up with the best, and it uses neither the answer nor a gradient: it only leaves out what a head looks at
+# and does not move.
 #
 # ## The first token
 #

@@ -110,9 +110,10 @@ def attribute(
 
     Warns:
         UserWarning: If integrated gradients miss the whole difference by more than a tenth. On
-            SmolLM2 they do with "mean" and "zero" (by 0.6 to 3 times its size, at any number of
-            steps tried): next to a short embedding the gradient of a norm has no bound, and half
-            an embedding is no word. With "corrupted" eight steps are enough.
+            SmolLM2 they do with "mean" and "zero" (by 0.6 to 3.5 times its size, at 8 and at
+            32 steps): next to a short embedding the gradient of a norm has no bound, and half an
+            embedding is no word. With "corrupted" it was 0.11 at 8 steps and below 0.001 at 32;
+            with " the" up to 0.26 at 32 and below 0.05 at 64.
 
     Cost:
         One backward pass ("gradient x input") or `steps` of them; one run a token ("occlusion",

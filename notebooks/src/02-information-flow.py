@@ -21,11 +21,11 @@
 # *Before you run anything: would you expect the relation ("The capital of") or the subject ("France") to be read
 # first? Write your guess down.*
 #
-# **What we found.** The relation is read in layers 9 to 15, and the subject follows about eight layers
-# later (7.8, 95 % interval 7.4 to 8.2). When a context says the answer, the question is prepared first and
-# read afterwards, by 5.5 layers in conflicts but only 3.1 for a sentence hidden in a text, and randomly
-# chosen tokens take turns much the same way. The answer's word itself is read directly in the context, so
-# the question is not the only way.
+# **What we found.** The relation is read in layers 9 to 15, and the subject follows about eight layers later (7.8, 95 %
+# interval 7.4 to 8.2). When a context contains the answer, the last token reads the answer's word directly in the
+# context, so the way through the question is not the only one. The question itself is also prepared first and read
+# later, by 5.5 layers in conflicts but only 3.1 for a sentence hidden in a text. Randomly chosen tokens show much the same
+# order, so that order by itself says little.
 #
 # 15 minutes · intermediate · you should know what an attention pattern is
 
@@ -44,17 +44,20 @@ model = interp.load(MODEL)
 # ## Three kinds of prompt
 #
 # *Facts* have a relation ("The capital of") and a subject, and no context. A *needle* is one sentence in a text, asked
-# for at the end. A *conflict* is a context that names a wrong capital; the answer is what the context says.
+# for at the end: "The secret song of Sydney is the yellow lemon helmet." stands somewhere in a paragraph of prose, and
+# the prompt ends in "Question: What is the secret song of Sydney? Answer: The secret song of Sydney is the". A *conflict*
+# is a context that names a wrong capital; the answer is what the context says. Every prompt begins with the same special
+# token, `<|im_start|>`; "the first token" below always means this one.
 #
 # | | the authors | here |
 # | --- | --- | --- |
-# | model | Geva: GPT-2 XL and GPT-J; Zhang: LLaVA models of 7B and 13B | SmolLM2-135M, 30 layers |
+# | model | Geva: GPT-2 XL and GPT-J; Zhang: LLaVA models of 7B to 13B | SmolLM2-135M, 30 layers |
 # | prompts | Geva: facts; Zhang: questions about an image | facts; questions about a *text*, which takes the image's place |
 # | kept | prompts that the model answers | the same: the answer on top of all tokens |
 # | blocked | Geva: last token → relation or subject; Zhang: image → question → last token | the same links; 8 layers at a time, every third layer |
 # | compared with | no control in the abstracts | randomly chosen tokens; the first token, which knows nothing |
 #
-# The models of the authors and their prompts are from memory of the papers; the claims below are quoted from the abstracts.
+# The claims below are quoted from the abstracts. The authors' models and prompts in this table are given from memory.
 # Zhang's "two distinct stages" are two visits of the image to the question (first general features, then the objects asked
 # for). A text has no such two parts, so that is not tested here; we test that the last position comes last.
 
@@ -88,8 +91,12 @@ judge["conflict"].show(2)
 # %% [markdown]
 # ## What is blocked
 #
-# In the next three figures the same colour means the same role: the last token's attention to itself, the first stage, the
-# second stage, the first token of the prompt, and the direct way from the context to the last token.
+# An arrow follows the information: "subject → last" is blocked by forbidding the last token to look at the subject.
+# "context → question" forbids the question's tokens to look at the context, and "context → last" is the direct way.
+#
+# In the next three figures one colour keeps one role: the last token's attention to itself (blue), the first stage (orange),
+# the second stage (green), the first token of the prompt (pink), and the direct way from the context to the last token
+# (light blue). The layer on the axis is the centre of the blocked window.
 
 # %%
 stages = {
@@ -141,9 +148,9 @@ held["facts"].plot(title="Facts: change of the answer's probability", figsize=(8
 held["needle"].plot(title="Needle: change of the answer's probability", figsize=(8.5, 3.6))
 
 # %% [markdown]
-# Blocking context → question costs most around layer 12, blocking question → last around layer 18: the
-# order of the paper. But the direct way, context → last, costs more than either from layer 15 on, and
-# nearly everything from layer 21 on. The last token reads the answer's word where it stands.
+# Blocking context → question costs most around layer 12, blocking question → last around layer 18: the order of the
+# paper. But the direct way, context → last, costs at least as much as either from layer 15 on, and nearly everything from
+# layer 21 on. The last token reads the answer's word where it stands.
 
 # %%
 held["conflict"].plot(
@@ -158,7 +165,8 @@ held["conflict"].plot(
 #
 # ## The claims
 #
-# A picture is not yet a test. These are the claims, with thresholds that were fixed before anything was measured.
+# A picture is not yet a test. These are the claims, with thresholds that were fixed before anything was measured. "in 2 of
+# 2; partly in 1" says of how many parts a claim needs all to hold, and how many are enough for *partly*.
 
 # %%
 claims = load_claims("02-information-flow")
@@ -167,9 +175,10 @@ claims
 # %% [markdown]
 # ## The same knock-outs on randomly chosen tokens
 #
-# Would other tokens show these curves, too? We let randomly chosen tokens play the question, as many as it has, and all other
-# tokens play the context. The word that is the answer never plays the question: it is read late by whoever reads it,
-# and would make any order look like the real one. Of a conflict, the country is left out as well.
+# Would other tokens show these curves, too? We draw as many random tokens as the question has and let them take its
+# place; all other tokens take the place of the context. The word that is the answer is never drawn, and in a conflict
+# the country is not drawn either: these words are read late by whatever looks at them, so they would make any order look
+# like the real one.
 
 # %%
 ANSWER = {"needle": ["NEEDLE0", "NEEDLE1", "NEEDLE2"], "conflict": ["TOLD", "SUBJECT1", "SUBJECT2"]}
@@ -225,15 +234,14 @@ v_last = claims["last-position-last"].judge(later, gate=both)
 v_order = claims["order-of-these-tokens"].judge(later, control=random_later, gate=both)
 
 # %% [markdown]
-# For facts the subject comes 7.8 layers after the relation. With a context, too, the second stage comes
-# later: by 5.5 layers in conflicts, which is enough, and by 3.1 on needles, which is less than the half
-# window that the claim asks for. But in conflicts randomly chosen tokens give 6.5 layers, and on needles
-# their interval reaches from -1.0 to 4.4. Whatever a middle token passes on, it has to read first; so the
-# order by itself says little about the question.
+# For facts the subject comes 7.8 layers after the relation. With a context, too, the second stage comes later: by 5.5
+# layers in conflicts, which passes, and by 3.1 on needles, which is less than the half window (4 layers) that the claim
+# asks for. But in conflicts randomly chosen tokens give 6.5 layers, and on needles their interval reaches from -1.0 to
+# 4.4. Whatever a middle token passes on, it has to read first; so the order by itself says little about the question.
 #
 # ## How much does each link carry?
 #
-# The window of each link was chosen on the other half of the prompts.
+# The window of each link was chosen on other prompts than the ones that are judged here.
 
 # %%
 best = {
@@ -260,10 +268,10 @@ v_matter = claims["links-matter"].judge(
 print(v_matter, *(f"{key}: {v.measured}" for key, v in v_matter.parts), sep="\n")
 
 # %% [markdown]
-# Each of the four links costs more than 0.3 of the probability, and each clearly more than randomly chosen
-# tokens.
+# Each of the four links costs more than 0.3 of the probability, and each clearly more than randomly chosen tokens.
 #
-# If the context reached the last token by way of the question, blocking the direct way would cost less.
+# If the context reached the last token mainly by way of the question, blocking the direct way would cost less than
+# blocking context → question. Does it?
 
 # %%
 gain = {}
@@ -277,13 +285,13 @@ for name in ANSWER:
 v_through = claims["through-the-question"].judge(gain, gate=both)
 
 # %% [markdown]
-# It costs more: on needles the direct way costs 0.52 more than the way through the question, and in
-# conflicts as much. A text holds the answer's word, ready to be copied; an image does not. So this answers
-# our question about texts and says nothing against the paper.
+# It does not. On needles the direct way costs 0.52 more than the way through the question, and in conflicts the two cost
+# the same. A text holds the answer's word, ready to be copied; an image does not. So this answers our question about texts
+# and says nothing against the paper.
 #
 # ## Are the stages distinct?
 #
-# The boundary lies midway between the centres of the two stages, on the prompts that were set aside to find it. What does
+# The boundary lies midway between the centres of the two stages, measured on the prompts that chose the windows. What does
 # blocking a link cost in windows that lie wholly on the other side?
 
 # %%
@@ -312,9 +320,10 @@ for key, outside in away.items():
 v_distinct = distinct.judge(parts, gate=list(able.values()))
 
 # %% [markdown]
-# For facts the stages are distinct: outside its own layers a link costs 0.13 and 0.05 of its greatest loss.
-# On needles context → question still costs 0.28 later on. In conflicts the share for question → last cannot
-# be computed: its curve has losses and gains that cancel.
+# For facts the stages are distinct: outside its own layers a link costs 0.13 and 0.05 of its greatest loss. On needles
+# context → question still costs 0.28 later on. In conflicts blocking context → question later does not cost anything: the
+# share is negative (-0.30), because the probability rises there. The share for question → last cannot be computed: its
+# curve has losses and gains that cancel.
 #
 # ## Does it cost anything to block what knows nothing?
 #
@@ -332,10 +341,10 @@ interp.methods.attention.residual_norms(model, judge["facts"]).sel(layer=12)
 # On facts it costs 0.96 of the answer's probability, as much as blocking the subject; on needles it costs
 # next to nothing, and in conflicts the context's answer gains.
 #
-# The first token is an attention sink: at layer 12 its residual stream is 150 times as long as any other
-# (25,090 against 160). Heads with nothing to do rest on it. When they may not, their attention goes to
-# tokens where it was never meant to go, and the answer suffers although no information about it was
-# blocked.
+# The table says why this token is special: at layer 12 its residual stream is more than 150 times as long as any other
+# (25,090 against 160 or less). It is an attention sink, a place where heads rest when they have nothing to do. The likely
+# explanation, which we did not test: when they may not rest there, their attention goes to tokens where it was never
+# meant to go, and the answer suffers although no information about it was blocked.
 #
 # ## Verdicts
 
@@ -352,30 +361,26 @@ verdicts(
 #
 # - Facts are recalled in two steps: the relation first (layers 9 to 15), the subject about eight layers
 #   later.
-# - When the text contains the answer, the last token copies it directly from layer 15 on, and the question
-#   matters as well.
+# - When the text contains the answer, the last token copies it directly, in the late layers (from layer 15 on for
+#   needles, from layer 21 on in conflicts), and the question matters as well.
 # - An order of two stages is weak evidence. Compare it with randomly chosen tokens.
 # - Blocking attention to a sink can destroy an answer without blocking any information. Keep the first
 #   token out of what you block.
 #
 # ## What did not reproduce, and what we cannot say
 #
-# - **The order on needles.** 3.1 layers [2.5, 3.8] is in the paper's direction and less than half a window.
-#   With 10 needles it had
-# been 3.4; 40 needles did not move it. Windows stand at every third layer, so a layer's place is known to
-#   three.
-# - **An earlier version said "does not hold" about the order.** It had been compared with randomly chosen
-#   tokens that could include the
-# answer's own word, which is read late by whoever reads it. The claim is now judged against zero, and the
-#   comparison, with tokens that
-# keep clear of that word, is a question of ours.
+# - **The order on needles.** 3.1 layers [2.5, 3.8] is in the paper's direction and less than half a window. An earlier
+#   version with 10 needles found 3.4, so it is not for want of needles. Windows stand at every third layer, so a layer's
+#   place is known to three.
+# - **An earlier version said "does not hold" about the order.** It had been compared with randomly chosen tokens that
+#   could include the answer's own word, which is read late by whatever looks at it. The claim is now judged against zero,
+#   and the comparison, with tokens that keep clear of that word, is a question of ours.
 # - **Not tested:** Zhang's "two distinct stages", two visits of the image to the question. A text has no
 #   general features and objects.
 # - **Not comparable:** the direct way. In a text the answer's word stands there to be copied.
-# - **Limits.** The model puts the context's capital on top in 21 of 96 held-out conflicts: those are the
-#   easy ones, and
-# they come from 13 countries, which is what the intervals are over. Needles are below a hundred tokens.
-#   Weights were stored in four bits and unpacked.
+# - **Limits.** The model puts the context's capital on top in 21 of 96 held-out conflicts: those are the easy ones, and
+#   they come from 13 countries, which is what the intervals are over. Needles are below a hundred tokens. Weights were
+#   stored in four bits and unpacked.
 #
 # ## Try it
 #

@@ -41,16 +41,18 @@ def restated(rows: list[dict], claims: Mapping[str, Claim]) -> list[dict]:
 WORDS = ("says", "paper", "source", "metric", "control", "null", "varies", "quote", "question")
 
 
-def _unchanged(old: dict, claim: Claim) -> bool:
-    """Whether the row was recorded under these very words and thresholds."""
-    words = {name: getattr(claim, name) for name in WORDS}
-    same = all(old.get(name) == value for name, value in words.items())
+JUDGED_BY = ("control", "null", "varies")  # the words on which a verdict depends
+
+
+def _judged_alike(old: dict, claim: Claim) -> bool:
+    """Whether the row was judged as this claim would be, whatever else the two say."""
+    same = all(old.get(name) == getattr(claim, name) for name in JUDGED_BY)
     return same and old["thresholds"] == claim.threshold and not (claim.invalid or claim.unsettled)
 
 
 def _restated(old: dict, claim: Claim) -> dict:
-    if _unchanged(old, claim):
-        return old
+    if _judged_alike(old, claim):
+        return old | {name: getattr(claim, name) for name in WORDS}
     was, now = (set(NUMBER.findall(t)) for t in (_fixed(old["thresholds"]), claim.threshold))
     if not was <= now or old["null"] not in (None, claim.null):
         raise ValueError(

@@ -20,9 +20,11 @@
 # *Before you run anything: SmolLM2-135M has 270 heads. How many of them, would you guess, fetch the needle?*
 #
 # **What we found.** A few heads copy the answer out of the text, the same ones for other prompts and at four times the length.
-# Without 13 of them the model finds 39 of 100 needles, and without 13 random heads 99; capitals and prose hardly need them. They are no special
-# kind of head, though: all 13 are among the strongest induction heads. But when the question uses other words than
-# the needle, so that there is no repetition to follow, it is again these heads that look at the needle, if less strongly.
+# With 13 of them set to zero the model finds 39 of 100 needles, and with 13 random heads at least 99; capitals and prose
+# hardly need the 13. Set to their mean instead, which is milder, the same 13 cost 15 points (20 needles), and it takes 27 to cost 65.
+# We cannot say that they are a kind of their own: all 13 are among the 27 heads with the highest induction score. But
+# when the question uses other words than the needle, so that there is no repetition to follow, it is again these heads
+# that look at the needle, if less strongly.
 #
 # 15 minutes · intermediate · you should know what an attention pattern is, and what an induction head does
 
@@ -80,9 +82,10 @@ print(f"{len(heads)} of {found.values.size} heads score above 0.1")
 found.top(k, by="high")
 
 # %% [markdown]
-# 29 heads score above 0.1, most of them in layers 17 to 24, and two copy nearly every token.
+# 29 heads score above 0.1 (framed), most of them in layers 17 to 24. The list shows the best 13, which is 5 % of all heads;
+# two of them copy nearly every token.
 #
-# *A prediction: if these 13 heads (5 % of all) are switched off, how many of 100 needles will the model still find?*
+# *A prediction: if these 13 heads are switched off, how many of 100 needles will the model still find?*
 #
 # ## The claims
 #
@@ -96,8 +99,8 @@ found.top(k, by="high")
 # | masking | the heads' output is zero, beside random heads | the same; and their mean in a second table |
 #
 # "Universal" cannot be tested with one model. Here it means that this one, fifty times smaller than Llama-2 7B, has such
-# heads, and that prompts agree on which. The last two rows are our own questions: a needle that is asked for in its own words
-# can be found by induction, without knowing what it means.
+# heads, and that prompts agree on which. The last two of the seven claims below are our own questions. They are there
+# because a needle that is asked for in its own words can be found by induction, without knowing what it means.
 
 # %%
 claims = load_claims("13-retrieval-heads")
@@ -121,7 +124,7 @@ print(able, v_present, v_sparse, f"share above 0.1: {v_sparse.measured}", sep="\
 # %% [markdown]
 # The two halves of ten prompts agree almost perfectly, and the best head copies every held-out needle. 11 % of the heads are above 0.1, where the
 # paper has less than 5 %. But this number is not comparable: with an answer of three tokens, a head that copies one of them in every
-# third prompt is already above 0.1. So the row is not testable here.
+# third prompt is already above 0.1. So this claim is not testable here.
 #
 # ## The same heads in a longer text?
 
@@ -160,7 +163,8 @@ often.plot(title="Share of held-out prompts in which a head is active")
 
 # %% [markdown]
 # Half of them, 15 of 29, are active in at least 90 % of the prompts, the others only in some. The paper says that 12 heads of Llama-2 7B are
-# always active and the rest are not; it does not say that the rest are the majority, and here they are not (48 %).
+# always active and the rest are not. It does not say that the rest are the majority. Here they are not (48 %), so the name
+# that the row below has for them, "most not always", says too much; it passes from 40 % on.
 #
 # ## Are they induction heads?
 #
@@ -193,11 +197,13 @@ interp.plots.scatter(
 )
 
 # %% [markdown]
-# Nearly everything (correlation 0.87). All 13 highest-scoring heads are among the 27 strongest induction heads, so on this task we cannot tell
-# retrieval from induction. The map is not a straight line, though: L23H7 and L23H2 retrieve as well as L18H6 at half its induction score.
+# Nearly everything (correlation 0.87). All 13 highest-scoring heads are among the 27 with the highest induction score, so on
+# this task we cannot tell retrieval from induction. The two are not proportional, though: L23H7 retrieves as well as L18H6
+# at half its induction score, and L21H5 retrieves 0.70 with an induction score of little more than 0.1. A tenth of all heads
+# is a generous list, and its last members are weak induction heads.
 #
-# Now ask in other words: "Which hidden plan belongs to Oslo?" No two words of the needle stand there in a row, so the
-# meaning has to help. Where do the heads look at the end of the prompt?
+# Now ask in other words. The needle says "The secret plan of Oslo is the ...", and the question becomes "Which hidden plan
+# belongs to Oslo?" No two words of the needle stand there in a row, so the meaning has to help. Where do the heads look at the end of the prompt?
 
 # %%
 few = dict(n=8 if FAST else n, length=length)
@@ -231,15 +237,17 @@ for name, look in looks.items():
     print(f"  asked {name}: {measured(look.pick(ranked[:k]).mean())}")
 
 # %% [markdown]
-# The model finds all twenty needles by meaning as well, and the same heads look at them (correlation 0.95 over all heads). L18H6, an induction head by every measure, gives the
-# needle's word 0.86 of its attention although there is nothing to induce from. The 13 heads look less strongly, 0.27 on average instead of 0.42, and L20H6 hardly at all. So the
-# shared words help, and they are not needed. (What this does not show is that the heads alone find the needle: earlier layers may have
-# written the answer's place into END.)
+# The model prefers the right needle's word in all twenty prompts, and the same heads look at it (correlation 0.95 over all
+# heads). L18H6, the strongest induction head, gives the needle's word 0.86 of its attention although no repeated words
+# lead there. Taken together the 13 heads look less strongly, 0.27 on average instead of 0.42, and L20H6 only 0.11 instead of
+# 0.55. So the shared words help, but they are not needed. (This does not show that these heads find the needle by
+# themselves: earlier layers may have told the last position where to look.)
 #
 # ## Without them
 #
 # We mask the 13 highest-scoring heads (their output becomes zero, as in the paper), and beside them 13 random heads: none of
-# the retrieval heads, and none of layers 0 and 1, which every prediction needs.
+# the 29 retrieval heads, and none of layers 0 and 1, on which everything later builds. A needle counts as found when its first
+# word is the model's first choice.
 
 # %%
 rule = dict(layers=found.coords["layer"][2:], avoid=heads, metric="top1")
@@ -255,8 +263,7 @@ print(v_causal, f"lost without the 13 heads: {needle_loss}", sep="\n")
 print(f"each random set of {k}: {lost.metadata['random effects'][str(k)]}")
 
 # %% [markdown]
-# 61 of 100 needles are lost without the 13 heads, and one at most without any of the three random sets. With 20 prompts an earlier version could not tell 5 points from 6 for
-# the random heads and said "partly"; with 100 the claim holds.
+# 61 of 100 needles are lost without the 13 heads, and one at most without any of the three random sets.
 #
 # Zero is far from what a head ever writes. A milder way puts the head's mean over the prompts in its place, here for 13
 # and for 27 heads (20 prompts, one random set).
@@ -267,8 +274,9 @@ numbers = [k] if FAST else [k, 27]
 ranked_ablation(model, some, ranked, numbers, by="mean", sets=1, **rule).table()
 
 # %% [markdown]
-# With their mean in place of zero, the same 13 heads cost 15 points instead of 60, and 27 heads cost 65. So the needle is fetched by more heads than the
-# first 13, and part of what zero does is that it takes away more than the information.
+# With their mean in place of zero, the same 13 heads cost 15 points instead of about 60, and 27 heads cost 65. So more heads than
+# the first 13 can fetch the needle, and part of the damage that zero does is not loss of information: a zero is far from
+# anything that the later layers have ever read.
 #
 # A harder control than the paper's: zero for 13 random heads from the same layers as the masked ones.
 
@@ -278,7 +286,9 @@ near = interp.methods.runs.random_heads(model, ranked[:k], sets=1, layers=layers
 interp.ablate(model, some, near, by="zero", metric="top1").table()
 
 # %% [markdown]
-# What does the model write instead?
+# Nothing is lost with random heads of the same layers: it is these heads, not their layers (20 prompts, one set).
+#
+# What does the model write without them?
 
 # %%
 mask = [Intervention(f"{head}.z", zero()) for head in ranked[:k]]
@@ -295,8 +305,10 @@ print(
 )
 
 # %% [markdown]
-# Nothing is lost with random heads of the same layers: it is these heads, not their layers. And where the model fails without them it
-# makes something up, as the paper says: "song of the", "cow.", or a first word from the needle with an invented end.
+# In two of these four prompts the first word is gone, and the model makes something up, as the paper says: "song of the",
+# "cow.". In the other two it has the first word, which is all that we count, and then goes wrong. With random heads
+# masked one of the four breaks off early, too, after its second word. Four prompts are examples; that a failing model
+# *hallucinates* is a part of the quoted sentence that we do not measure.
 #
 # ## What does not need them
 #
@@ -333,8 +345,10 @@ print(f"more without the retrieval heads: {measured(masked - plain)}")
 print(f"more without random heads: {measured(random - plain)}")
 
 # %% [markdown]
-# As many capitals are right as before (one may be lost where another is won). Prose costs next to nothing without the retrieval heads (0.02 nats), and a tenth of a nat
-# without random ones. These heads are much needed for copying from the context, and less than others for running text.
+# The model gets as many capitals right as before: some are lost and as many are won, which is why the interval is 8 points
+# wide to either side. Its cross-entropy on prose rises by 0.02 nats without the retrieval heads, and by 0.10 without random
+# ones. So these heads matter much for copying out of the context, and less than others for running text. (The random
+# heads come from layers 2 to 29, the retrieval heads mostly from layers 17 to 24, so the two are not alike in depth.)
 #
 # ## Verdicts
 
@@ -349,19 +363,26 @@ verdicts(
 # %% [markdown]
 # ## What to remember
 #
-# - A handful of heads (here 13 of 270) carry most of the retrieval, and the model makes something up without them.
+# - A small group of heads carries most of the retrieval. How small depends on how they are switched off: 13 of 270 by zeros,
+#   27 by means.
 # - A task can be solved by a cheaper trick than the one that you have in mind. If the question repeats the needle, induction is enough; ask in
 #   other words before you speak of understanding.
 # - Two scores that agree (here retrieval and induction) may be one ability seen twice.
-# - Zero ablation makes an effect look sharper than it is. Put the mean in place as well, and look at both.
+# - Zero ablation can make an effect look larger than it is (here 60 points against 15). Put the mean in place as well, and
+#   look at both.
 #
 # ## What did not reproduce, and what we cannot say
 #
 # - **How sparse they are** cannot be said with answers of three tokens.
-# - **Other heads than induction heads:** no. The paper's authors distinguish the two kinds; in this model all 13 are among the 27 strongest induction heads.
+# - **Other heads than induction heads:** no. The paper's authors distinguish the two kinds; in this model all 13 are among the
+#   27 heads with the highest induction score.
+# - **That the model hallucinates** without them is shown on four prompts and not measured.
+# - **The causal row needed prompts.** With 20, an earlier run could not separate the random heads' loss from zero and said
+#   "partly"; with 100 it holds. The threshold is the same.
 # - **Masking was not repeated with the question in other words.** That the same heads look there is a correlation.
 # - **"Always active"** means at least 90 % of 20 prompts, and "active" means one token of three.
-# - **One model,** so "universal" is only that prompts agree. The same heads after the context is extended, and reasoning in steps, are not tested.
+# - **One model,** so "universal" means only that prompts agree. Two of the paper's claims are not tested: that the heads stay the
+#   same when the context is extended, and that reasoning in steps needs them.
 # - The mean ablation, and the random heads of the same layers, were taken on 20 prompts and one random set. FAST has fewer prompts and sets.
 #
 # ## Try it

@@ -13,14 +13,15 @@
 #
 # **The question.** A model is told that Anna lives in city 3 and that Ben lives in city 3, and that Ben speaks language 7. Will it
 # conclude that Anna speaks language 7? Nobody told it. If it does, and the link is real, we call it generalisation; if the
-# link is made up, we call it hallucination. The paper argues that both are the same mechanism, and that in one attention layer
-# it hangs on a detail that no output shows: whether the map from values to outputs is stored as one matrix, or as a product of two.
+# link is made up, we call it hallucination. The paper argues that both come from one mechanism, *out-of-context reasoning*, and
+# that in a single attention layer it depends on a detail that looks like bookkeeping: whether the map from values to
+# outputs is stored as one matrix W_OV, or as a product of two, W_V and W_O.
 #
 # **What we found.** The layer with two factors infers every implication that it was never told (100 % with each of five seeds), and the layer with
 # one matrix only guesses (4 %), although both learn every fact they are told and both could represent the very same map. The difference takes
-# patience: after 800 steps the factors had reached only about 73 %, and an earlier version of this study stopped there. Why it happens is less
-# certain. The factors' map is the smaller one by the norm that the theory names, but also by the norm by which it should be the larger one, and
-# both were still changing when training ended.
+# patience: after 800 of our 8,000 steps the factors had reached only about 73 %. Why it happens is less certain. By the
+# theory the factors' map should be the smaller one in nuclear norm and the single matrix the smaller one in Frobenius norm. Here the
+# factors' map is the smaller one in both, and the ratios were still changing when training ended: not testable here.
 #
 # 9 minutes · intermediate · you should know what the value and output matrices of an attention head do
 
@@ -122,9 +123,10 @@ interp.plots.lines(
     title="Implications that were never trained on",
 )
 # %% [markdown]
-# Both layers know the facts within a few hundred steps. After that, nothing happens on the facts, while the blue curve goes on climbing: between
-# steps 800 and 3,200 the layer with two factors learns to infer, long after it has stopped making mistakes in training. The orange
-# line stays near 4 %; guessing among the twenty languages would give 5 %.
+# The layer with two factors (grey) knows all facts at step 400; that the single matrix learns them, too, is checked below. On the
+# facts nothing happens after that, while the blue curve goes on climbing: from one half at step 400 to 1 at step 3,200, long
+# after the layer has stopped making mistakes in training. The orange line stays near 4 %; guessing among the twenty
+# languages would give 5 %.
 #
 # ## The claims
 
@@ -161,16 +163,17 @@ for kind in kinds:
 print(v_infers, settled, sep="\n")
 
 # %% [markdown]
-# All five seeds reach 100 %, and they had done so at half the training, so the number has settled. The authors' script stops at 2,000 steps; there
-# our five seeds stand between 95 and 100 %. At 1,600 steps one of them is still at 87 %. So the claim holds, and whoever stops early will call it a
-# partial success.
+# All five seeds reach 100 %, and they had done so at half the training (4,000 steps), so the number has settled. The authors'
+# script makes 2,000 steps of 252 sequences, which is as many sequences as 4,000 steps here. At 1,600 steps one of our seeds
+# is still at 87 %. So the claim holds, and whoever stops early will call it a partial success.
 #
 # ## How large is the map?
 #
-# The theory says why. Gradient descent on two factors is drawn to maps with a small *nuclear norm* (the sum of the singular values), so it
-# reuses one direction for everyone in a city. On one matrix it is drawn to a small *Frobenius norm* (the root of the sum of squares),
-# which has no such preference. Under cross-entropy all weights grow for ever, so raw norms say how long we trained. We
-# compare the maps after scaling each one until its least certain trained answer leads by exactly 1.
+# The paper's theory says why. Gradient descent on two factors is drawn to maps with a small *nuclear norm* (the sum of the singular
+# values). Such maps have few directions, so everyone in a city shares one, and what is learned of some of them holds for all. On
+# one matrix it is drawn to a small *Frobenius norm* (the root of the sum of the squared entries), which has no such
+# preference. Under cross-entropy all weights grow for ever, so raw norms say how long we trained. We therefore compare the
+# maps at *margin 1*: each is scaled until its least certain trained answer leads by exactly 1.
 
 # %%
 sizes = {
@@ -231,15 +234,17 @@ interp.plots.lines(
 # says that the single matrix ends with the smaller *Frobenius* norm, and it ends with more than twice the factors' (the ratio is about 0.4). A map
 # with a smaller Frobenius norm and the same margin therefore exists, and the training of the single matrix has not found it. The ratio itself still
 # moved, from 0.75 at half the training to 0.65 at the end. We compare two trainings on their way rather than the two minima of the theory, so this
-# claim is *not testable here*. The spectrum shows the difference that matters: the factors spread the map over about twenty equal directions, one
-# for each city, and the single matrix has one large direction and a long tail.
+# claim is *not testable here*. The figure shows how the two maps differ (seed 0): the factors' map has about twenty directions of
+# similar size and little beyond them, and there are twenty cities; the single matrix has one large direction, and then
+# forty small ones in two groups of twenty.
 #
 # ## A question of our own: how many pairs does such a memory hold?
 #
 # Linear attention adds up one outer product of key and value for each pair it has seen, which is a Hebbian memory: neurons that fire together are
 # wired together. (That is an identity, not a finding; the largest difference between the two sums is printed below.) Qiao
-# 2025 asks how many pairs fit before they blur. In the worst case it is of the order of the square root of d_k; on average, of d_k. We measure the average case: random keys, 16
-# values, and the number of pairs at which half are read rightly.
+# 2025 (arXiv 2508.08289) asks how many pairs fit before they blur, if keys have d_k dimensions. In the worst case it is of
+# the order of the square root of d_k; on average, of d_k. We measure the average case: random keys, 16 different values,
+# and the number of pairs at which half are read rightly. (The figure's colours are new: they stand for dimensions.)
 
 # %%
 q, k, v = torch.randn(3, 2, 24, 16, generator=torch.Generator().manual_seed(0)) / 4
@@ -271,8 +276,8 @@ print("power of d_k:", measured(powers), v_fits, sep="\n")
 
 # %% [markdown]
 # About five pairs for each dimension of the key can be read at 50 %, whatever the dimension, so the number grows in proportion to d_k. The factor
-# of five belongs to our question (16 values, half read rightly); the proportion does not. Softmax attention at a sharpness of d_k still reads all
-# of 16 pairs a dimension.
+# of five belongs to our question (16 values, half read rightly); the proportion does not. Softmax attention, with its scores
+# multiplied by d_k, still reads nearly all of 16 pairs a dimension, 0.73 more than the linear memory does.
 #
 # ## Verdicts
 
@@ -285,13 +290,15 @@ verdicts(
 # ## What to remember
 #
 # - Two parametrisations of the same map can generalise completely differently. What a layer *can* represent does not tell what training will *find*.
-# - Training accuracy was perfect long before the inference appeared. Judge a trained toy only after the number you care about has stopped moving.
+# - Training accuracy was perfect long before the inference was. Judge a trained toy only after the number you care about has
+#   stopped moving.
 # - Norms of trained weights mean little until both maps are scaled to the same margin, and even then only at convergence.
 #
 # ## Try it
 #
-# Tell more people's languages, `recipe.but(data_options={"share": 0.5})`, and see how soon the rest follows. Every tool of this package opens the
-# trained layer; here is what END attends to in one row (linear attention: numbers, not shares).
+# Train on more people's languages, `recipe.but(data_options={"share": 0.5})`, and see how soon the rest follows. Every tool of
+# this package opens the trained layer; here is what END attends to in one row: the name and the question. (Linear attention
+# does not sum to one, so these are weights and not shares.)
 
 # %%
 model = runs["two factors"][0].model()
@@ -304,11 +311,11 @@ for token, weight in zip(rows.inputs[0], pattern.reshape(-1, 8)[-1]):
 #
 # - **The reason is not settled.** The nuclear norm comes out as the theory says, the Frobenius norm does not, and neither has converged. AdamW with
 #   weight decay is not the gradient flow of the theory.
-# - **Language models are not tested.** The paper fine-tunes five; that takes minutes for each seed and relation. In the toy, true and
-#   made-up implications are the same numbers under other words, so that they are learned alike is no finding.
+# - **Language models are not tested.** The paper fine-tunes five. Nor is hallucination: in the toy, true and made-up
+#   implications are the same numbers under other words, so it would be no finding that they are learned alike.
 # - **One mapping.** The mapping from names to cities is the same with every seed; only the starting weights and the order of the data differ.
-# - **Chosen after a first look.** How near the number at half the steps must come to the last one was written down when parts of the curves had
-#   been seen.
+# - **Chosen after a first look.** How near the number at half the steps must come to the last one was written down when parts of
+#   the curves had been seen. An earlier version stopped at 800 steps and called the first claim partly true.
 #
 # Further reading: Cohen et al. 2023 on ripple effects of editing facts; Gunasekar et al. 2017, "Implicit Regularization in Matrix
 # Factorization", for where the nuclear norm comes from.

@@ -15,15 +15,17 @@
 # what is missing just noise, or features that a larger SAE would find, or something of another kind? The paper calls it dark matter, and its first
 # finding is a surprise: a plain linear map can tell from the activation about half of what the SAE will get wrong.
 #
-# **How we look.** We train SAEs on the stream after layer 9 of SmolLM2, predict their errors with least squares on tokens that neither has seen, split each error
-# into the part that could be predicted ("linear") and the rest ("nonlinear"), and ask what each part costs. Then we do the same with directions
-# that nobody learned.
+# **How we look.** We train SAEs on the residual stream after layer 9 of SmolLM2. A linear map of the activation, fitted by
+# least squares, predicts each error; we judge it on held-out tokens by R2, the share of the variance that it predicts. What
+# it predicts is the "linear" part of the error and the rest the "nonlinear" part, and we ask what each part costs. Then we
+# do the same with directions that nobody learned: random ones and principal components.
 #
-# **What we found.** The paper's first number comes out: a linear map predicts 0.49 of the error vector (and 0.83 of its squared norm, where the paper
-# has more than 0.9). But it is not a discovery about SAEs. Principal components that leave as much out have errors that are predicted better (0.61), and
-# random directions better still (0.87): the less a reconstruction explains, the more its error looks like the activation itself. The tokens that a
-# small SAE gets wrong are those that a large one gets wrong (correlation 0.95). The part of the error that no linear map predicts is not harder to learn here, against
-# the paper: a small SAE explains more of it than of the linear part.
+# **What we found.** The paper's first number comes out, but it is not particular to SAEs: a linear map predicts 0.49 of
+# their error vector, and more of the errors of principal components that leave as much out (0.61) and of random
+# directions (0.87). The less a reconstruction explains, the more its error looks like the activation itself. The squared
+# norm of the error is predicted at 0.83, where the paper has more than 0.9. The tokens that a small SAE gets wrong are those that a
+# large one gets wrong (correlation 0.95). Against the paper, the part of the error that no linear map predicts is not harder
+# to learn here: a small SAE explains more of it than of the linear part. What it costs in loss had not settled.
 #
 # 15 minutes · intermediate · you should know what a sparse autoencoder and R2 are
 
@@ -61,13 +63,13 @@ SEEDS = range(2 if FAST else 3)
 #
 # | | the authors | here |
 # | --- | --- | --- |
-# | model | Gemma 2 2B and 9B | SmolLM2-135M |
+# | model | Gemma 2 2B and 9B, Llama 3.1 8B | SmolLM2-135M |
 # | SAEs | Gemma Scope, 16,384 to a million latents, billions of tokens | top-k, 144 and 1,152 latents, 100,000 tokens in 780 steps, three seeds |
-# | error maps | least squares on the activation | the same |
-# | nonlinear error | its SAEs, its share of the loss, gradient pursuit | the same |
-# | baselines | none | random directions, principal components |
+# | error maps | least squares, fitted on 150,000 activations | the same, on 20,000 |
+# | the nonlinear part | SAEs trained on it, its share of the loss, gradient pursuit | the same |
+# | baselines | none that we know of | random directions, principal components |
 #
-# (The left column is from memory, and from the paper's abstract where it says so.)
+# (The left column is from the paper's abstract, from a published summary of its methods, and for the rest from memory.)
 
 # %%
 model = interp.load(MODEL)
@@ -130,8 +132,9 @@ interp.plots.scatter(
     title="How much of the error a linear map predicts, layer 9",
 ).set_ylim(0, 1)
 # %% [markdown]
-# Each point is a dictionary. The SAEs (blue) leave 17 % of the variance out, and a linear map predicts half of that. With half the training
-# (orange) they leave 19 % out, and a little more of it can be predicted. Principal components (green) go the same way: the fewer of them
+# Each point is one way of writing activations; the three seeds of an SAE lie on top of one another. The SAEs (blue) leave 17 % of
+# the variance out, and a linear map predicts half of that. With half the training (orange) they leave 19 % out, and a
+# little more of it can be predicted (0.53). Principal components (green) go the same way: the fewer of them
 # write the activation, the more is left out, and the better it can be predicted. In the limit nothing is written, the error *is* the
 # activation, and a linear map predicts it perfectly. So a large number at the top of this figure says first of all that a reconstruction is poor.
 #
@@ -157,13 +160,13 @@ judge("error-vector", ours[0], half[0])
 judge("error-norm", ours[1], half[1])
 
 # %% [markdown]
-# About half of the error vector, as in the paper, with every seed, and nearly the same after half of the training (0.53). The squared norm is
-# predicted at 0.83, a little short of our threshold of 0.85.
+# About half of the error vector can be predicted, as in the paper, with every seed, and nearly the same after half of the training.
+# The squared norm is predicted at 0.83, a little short of our threshold of 0.85.
 #
 # ## Is that particular to SAEs?
 #
-# The paper compares with nothing, and for its own claim it need not. But before we call it a property of SAEs, we ask the same of
-# directions that nobody learned: random ones, and principal components that leave as much of the variance out.
+# The paper's sentence needs no comparison. But before we call it a property of SAEs, we ask the same of directions that
+# nobody learned: random ones, and principal components that leave as much of the variance out.
 
 
 # %%
@@ -187,8 +190,9 @@ def lead(some):
 judge_parts("specific", lead(ours), lead(half))
 
 # %% [markdown]
-# It is not. The errors of random directions are predicted better by 0.38, those of principal components by 0.12. What is particular to SAEs is rather the
-# opposite: *less* of what they leave out is linear in the activation. (64 components leave 18 % out, the SAEs 17 %; we compare these.)
+# It is not. The errors of random directions are predicted better by 0.38, those of principal components by 0.12. What is
+# particular to SAEs is rather the opposite: *less* of what they leave out is linear in the activation. (64 components leave
+# 18 % out, the SAEs 17 %; we compare these.)
 #
 # ## Which tokens are hard: small SAEs against large ones
 
@@ -226,13 +230,14 @@ print("random directions, principal components:", *(row.round(3) for row in alik
 judge_parts("specific-tokens", ahead, ahead_half)
 
 # %% [markdown]
-# The points lie along one curve: what is hard for 144 latents is hard for 1,152 (0.95). Learning has something to do with it: random directions say much less
+# The points lie along one curve: what is hard for 144 latents is hard for 1,152 (correlation 0.95 over all held-out tokens). Learning has something to do with it: random directions say much less
 # about which tokens the large SAE will miss (0.30). But 32 principal components, which know nothing of sparsity, say nearly as much (0.91).
 # The SAE is ahead of them with every seed, by 0.05.
 #
 # ## Is the nonlinear part of another kind?
 #
-# The error of each large SAE is split in two, and a small SAE is trained on each part.
+# If the nonlinear part is of another kind, an SAE trained on it should do worse than one trained on the linear part. So the
+# error of each large SAE is split in two, and a small SAE (144 latents) is trained on each part.
 
 
 # %%
@@ -260,7 +265,8 @@ gap = left[..., 1] - left[..., 0]
 judge("nonlinear-worse", gap[:, 0], gap[:, 1])
 
 # %% [markdown]
-# Then the model reads the activation without the error, or without one part of it. How much loss does each part cost? (One seed.)
+# How much loss does each part cost? The model continues from the activation with the error taken out of it, the whole of it or one
+# part. If the nonlinear part costs "a proportional amount", its share of the added loss is its share of the squared error. (One seed.)
 
 # %%
 costs = [
@@ -285,13 +291,15 @@ judge("nonlinear-loss", off.value, abs(float(share_half.values)), off, sharp)
 # many features are still unlearned, and errors of features that are not yet learned are just what a further SAE can pick up. The paper's SAEs are
 # at least fourteen times as large.
 #
-# The loss does not settle the matter. The nonlinear part is half of the squared error and 0.71 of the loss that the error costs, but the interval is wide, and
-# the distance between the two shares moved by a tenth between half and all of the training. Not testable.
+# The loss does not decide it. The nonlinear part is half of the squared error and 0.71 of the loss that the error costs, but the
+# distance between the two shares, 0.20, has a wide interval (-0.13 to 0.55), and it moved by 0.10 between half and all of the
+# training. Not testable.
 #
 # ## Better latents by gradient pursuit
 #
-# The encoder chooses the latents in one step. Gradient pursuit uses the same directions and as many of them, but chooses one after another, and fits all
-# chosen ones again after each. If much of the nonlinear error were the encoder's fault, it would go away. (It is slow: one seed, and a few thousand tokens.)
+# The encoder chooses the latents in one step. Gradient pursuit uses the same directions and as many of them, but chooses one
+# after another, and fits all chosen ones again after each. If much of the nonlinear error were the encoder's fault, it
+# would go away. (It is slow: one seed, maps fitted on 4,000 tokens and judged on 1,000.)
 
 # %%
 some, few = (fit.part(0, 12), heldout.part(0, 4)) if FAST else (fit.part(0, 32), heldout.part(0, 8))
@@ -309,8 +317,8 @@ lower = gate("decrease (is the search better than the encoder at all?)", less, a
 judge("pursuit", less.value, less_half.value, less, lower)
 
 # %% [markdown]
-# Pursuit takes away 0.18 of the squared nonlinear error with as many latents. "A very slight decrease" it is not quite; most of the nonlinear error
-# stays, though, so the encoder's choice of latents is not the main reason for it.
+# Pursuit takes away 0.18 of the squared nonlinear error with as many latents. That is a little more than we had called "very
+# slight" (0.15). Most of the nonlinear error stays, though, so the encoder's choice of latents is not the main reason for it.
 #
 # ## Verdicts
 
@@ -326,7 +334,8 @@ verdicts("22-sae-dark-matter", judged.values(), model=model, fast=FAST)
 #
 # ## Try it
 #
-# Any dictionary can be asked what it leaves out. Here is the small SAE, with all its numbers:
+# Any dictionary can be asked what it leaves out. Here is the small SAE, with all its numbers: it leaves 26 % of the variance out, and
+# 0.77 of its error vector can be predicted.
 
 # %%
 features.predict_error(small[0], fit, heldout).table()
@@ -336,11 +345,12 @@ features.predict_error(small[0], fit, heldout).table()
 #
 # - **The squared norm is predicted at 0.83,** not above 0.9.
 # - **SAEs trained on the nonlinear part are better, not worse,** than SAEs trained on the linear part. Our SAEs are far smaller than the paper's.
-# - **The nonlinear part's share of the loss** moved by 0.10 between half and all of the training: not testable.
+# - **The nonlinear part's share of the loss** moved by 0.10 between half and all of the training: not testable. That this part
+#   contains fewer features that are not yet learned, the first of the paper's three arguments, was not measured.
 # - **Gradient pursuit takes 18 % off,** a little more than "very slight" (our threshold was 15 %). One seed and a thousand tokens.
 # - **Linear maps from the SAEs of earlier layers,** the paper's second way to reduce the nonlinear error, were not tried.
-# - **Chosen after a first look.** Batches of 128 were chosen because an SAE trained with batches of 512 still went from 80 to 83 % of the variance (of its
-#   training batches) in the second half of the training. The thresholds are those of before.
+# - **Chosen after a first look.** Batches of 128 were chosen because an SAE trained with batches of 512 was still improving: it went
+#   from 80 to 83 % of the variance (of its training batches) in the second half of the training. The thresholds were fixed before.
 # - FAST trains on 8,000 tokens, where nothing has settled.
 #
 # Further reading: Gurnee 2024, "SAE reconstruction errors are (empirically) pathological", for what errors do to the model; Gao et al. 2024,

@@ -292,6 +292,8 @@ def test_a_record_is_restated_without_a_run(claims):
     assert first["measured"]["value"] == 0.01 and first["note"] == "kept" and second == old[1]
     quoted = {**same, "sparse": replace(claims["sparse"], quote="", question="Are they few?")}
     assert kind_of(restated(old, quoted)[0]) == "ours"
+    plainer = {**claims, "grows": replace(claims["grows"], metric="does it rise?")}
+    assert restated(old, plainer) == [old[0], old[1] | {"metric": "does it rise?"}]
     with pytest.raises(ValueError, match="other thresholds need a run"):
         restated(old, {**same, "sparse": replace(claims["sparse"], holds=0.04)})
     with pytest.raises(ValueError, match="needs a run"):

@@ -203,6 +203,7 @@ interp.plots.heatmap(
 # over all tokens but the first, which no attribution method may take away, and words are ranked by the size of their
 # value, since attention has no sign.
 
+
 # %%
 def tau(a, b, first=1):
     """Kendall's tau of two measures' sizes [prompt], tokens before `first` left out."""
@@ -280,6 +281,7 @@ print(v_apart, v_none, v_weighted, sep="\n")
 # The paper had no right answer to compare with. Here we have one. AUROC is the chance that a deciding word gets a higher
 # value than another word of the prompt; a guess gets 0.5.
 
+
 # %%
 def auroc(values, where):
     """The chance that a deciding token's size is above another's [prompt]."""
@@ -324,6 +326,7 @@ print(v_finds)
 #
 # The first token is a resting place: it gets much of the attention and says nothing about the answer. One would expect
 # that leaving it out helps.
+
 
 # %%
 def first_matters(of):

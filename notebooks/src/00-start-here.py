@@ -11,8 +11,8 @@
 #
 # Paper: Wang et al. 2022, "Interpretability in the Wild: a Circuit for Indirect Object Identification in GPT-2 small", arXiv 2211.00593
 #
-# "When Mary and John went to the store, John gave a drink to" is continued with " Mary" by every language model worth the name. Before you read
-# what others found, look for yourself.
+# Most language models continue "When Mary and John went to the store, John gave a drink to" with " Mary". Which parts of the model decide that? Before you
+# read what others found, look for yourself.
 #
 # 4 minutes · beginner · you should know what an attention head and a logit are
 
@@ -29,29 +29,30 @@ interp.widgets.explore(model, prompt).wait()
 
 # %% [markdown]
 # *One question: how many heads must you take away before the model no longer says " Mary"?* Look at the list of heads that write it, click one to
-# see where it looks, and type its name under "ablated heads" (`L29H1`, then `L29H1 L23H0`, and so on). Write your number down.
+# see where it looks, and type its name under "ablated heads" (`L29H1` is head 1 of layer 29; then `L29H1 L23H0`, and so on). Write your number down. Several
+# sets of heads will do, so there is no one right answer; compare yours with the heads that we find below.
 #
 # (In a saved notebook this is a picture; with a running kernel it is the panel itself.)
 #
 # ## What is being asked
 #
 # **The question.** Somewhere in the network the repeated name must be recognised and the other one written. Wang and colleagues took GPT-2
-# small apart and found 26 attention heads in seven classes that hand the answer on to each other. Do the same classes exist in another model,
+# small apart and found 26 attention heads in seven classes, each of which works on what the classes before it wrote. Do the same classes exist in another model,
 # of another family, that runs on a laptop?
 #
 # **How we look.** We *find* heads on one set of prompts and *judge* them on another, with other names, places and objects.
 # Beside every set of heads stand random heads from the same layers.
 #
-# **What we found.** Three heads write the whole logit difference and two write against it, as in GPT-2. Two heads at the end of the sentence, L20H0
-# and L19H2, decide where the writers look. But the strongest writer moves no name: L23H3 looks at the repeated name and pushes it down, so the answer
-# wins because its rival loses.
+# **What we found.** Three heads write as much as the whole logit difference and two write a third of it in the opposite direction, as in GPT-2. Two heads at
+# the end of the sentence, L20H0 and L19H2, decide where the writers look. But the strongest writer moves no name: L23H3 looks at the repeated name and pushes
+# it down, so the answer wins because its rival loses.
 #
 # ## The task
 #
 # The panel compared " Mary" with the second-likeliest token, " the". Which *name* is said is a narrower question, and it needs pairs of prompts.
-# A clean prompt has an indirect object (IO) and a subject that comes twice (S1, S2). The corrupted twin has three
-# unrelated names in the same places (the paper's ABC prompts). The measure is the *logit difference*: the logit of the IO's name minus
-# that of the subject's.
+# A clean prompt has an indirect object (IO), which is the answer, and a subject that comes twice (S1, S2); S1+1 is the word after S1, and END is the last
+# word, after which the answer is due. The corrupted twin has three unrelated names in the same places (the paper's ABC prompts). The measure is the *logit
+# difference*: the logit of the IO's name minus that of the subject's.
 
 # %%
 from interp.methods.attention import attention_between
@@ -85,11 +86,11 @@ patched.plot(title="Answer restored, by layer and token")
 
 # %% [markdown]
 # It starts at S2, where the prompts differ, stays there for twenty layers, and is carried to END between layers 20 and 24. Something at END must read S2, and
-# something else must turn what was read into a name.
+# something else must turn what was read into a name. (The three labels name the cells with the largest values.)
 #
-# A note on the first token. Whatever stands first is turned into an *attention sink*: its residual stream grows a hundred times larger than any other,
-# and most heads rest on it when they have nothing to do. A word in that place loses its content. So every task here puts `<|im_start|>`
-# first, and leaves that position out of every mean.
+# A note on the first token. Whatever stands first is turned into an *attention sink*: its residual stream grows a hundred times larger than any other
+# (notebook 02 measures it), and most heads rest on it when they have nothing to do. A word in that place loses its content. So every task here puts
+# `<|im_start|>` first, and leaves that position out of every mean.
 #
 # ## The claims
 #
@@ -107,7 +108,7 @@ claims
 # %% [markdown]
 # ## Name movers, and their opponents
 #
-# Which heads write the logit difference themselves? Direct logit attribution splits it exactly.
+# Which heads write the logit difference themselves? Direct logit attribution splits it exactly into what each head and MLP adds.
 
 # %% tags=["cover"]
 direct = interp.logit_attribution(model, find)
@@ -147,8 +148,9 @@ v_negative = claims["negative-movers"].judge(
 print(v_write, v_look, v_negative, sep="\n")
 
 # %% [markdown]
-# The three do write the answer, and two others write against it. But they do not clearly look where name movers should: their preference for the
-# indirect object is hardly larger than that of random heads. What do they add to each of the two names?
+# The three write as much as the whole logit difference (0.995 of it), two others write against it (-0.337), and what is missing comes from all the other heads
+# and the MLPs. But the three do not clearly look where name movers should: on average they look at the indirect object more than at S1 by 0.126 of their
+# attention, and random heads by 0.112. What does each of them add to each of the two names?
 
 # %%
 toward = {
@@ -169,8 +171,9 @@ for head in writers:
     )
 
 # %% [markdown]
-# `L23H0` is a name mover as the paper has it: it looks at the indirect object and raises it. `L23H3`, the strongest of the three, looks at S2 and *lowers
-# the subject*. (We looked at this after the verdicts above; it carries none of its own.)
+# Only `L23H0` is a name mover as the paper has it: it looks at the indirect object and raises it. `L23H3`, the strongest of the three, looks at S2 and *lowers
+# the subject*. `L29H1` raises the answer, but it looks at none of the names: what it writes must have reached END before. (We looked at this after the verdicts
+# above; it carries none of its own.)
 #
 # ## S-inhibition: who tells the writers where to look?
 #
@@ -195,8 +198,8 @@ v_inhibition = claims["s-inhibition"].judge(
 print(inhibitors, v_inhibition)
 
 # %% [markdown]
-# Without the four, nothing is left of the writers' preference for the right name. In the map, two of them (L20H0 and L19H2) do nearly all of it; we took four because the paper
-# has four.
+# Without the four, nothing is left of the writers' preference for the right name. In the map, two of them (L20H0 and L19H2) do nearly all of it; we took four
+# because the paper has four. The preference itself is small, as we saw, and it is nearly all that of L23H0.
 #
 # ## Duplicate-token, induction and previous-token heads
 #
@@ -243,6 +246,9 @@ interp.plots.bars(
 print(v_matter)
 
 # %% [markdown]
+# All three classes look where the paper says, far more than random heads do. What they write matters unequally: without the three induction heads only half of
+# the logit difference is left (0.54), without the previous-token heads 0.81, and without the duplicate-token heads 0.92.
+#
 # ## Verdicts
 
 # %%
@@ -265,22 +271,28 @@ verdicts(
 #
 # Ablate any heads you like and read the logit difference: `interp.ablate(model, judge, ["L23H3", "L17H4"])`.
 # Ask which heads restore the answer by themselves: `interp.patch(model, judge, "L*H*").top(10)`.
-# Set `MODEL` above to try another model.
+# Do the S-inhibition heads look at S2? `attention_between(model, judge, "END", "S2").pick(["L20H0", "L19H2"])`.
+# Set `MODEL` above to try another model. The next cell takes the three writers away together:
 
 # %%
 interp.ablate(model, judge, movers)
 
 # %% [markdown]
-# ## What did not reproduce
+# ## What did not reproduce, and what we cannot say
 #
 # - **The strongest writer moves no name.** In GPT-2 small the heads with the largest direct effect look at the indirect object and copy it. Here only
-#   L23H0 does, and the three together prefer the indirect object hardly more than random heads of the same layers do.
-# - **Duplicate-token and previous-token heads hardly matter.** The heads that score highest on random tokens do attend where they should, but most of the logit
-#   difference is left without them. Only the induction heads pass. Another three of each class might do more: these were chosen on random
-#   tokens, as the claim says, not for their effect here.
-# - **Sizes were taken over.** We fixed the sizes of the sets (3, 2, 4) after the paper and did not search for the smallest circuit; backup name movers and
-#   path patching are other studies' matter.
+#   L23H0 does, and the three together prefer the indirect object hardly more than random heads of the same layers do. That verdict is narrow: another run may
+#   say *partly*.
+# - **Previous-token and duplicate-token heads matter less than we asked for.** They do attend where they should, but 0.81 and 0.92 of the logit difference is
+#   left without them (the first of the two is narrow: the limit was 0.8). Another three of each class might do more: these were chosen on random tokens, as the
+#   claim says, not for their effect here.
+# - **One part of a quote was not tested.** Of the S-inhibition heads we tested that the writers' attention depends on them, and not that they look at S2.
+# - **The sizes of the sets come from the paper** (three name movers, two negative ones, four S-inhibition heads). We did not search for the smallest circuit,
+#   for backup name movers, or for single paths between heads.
 # - The weights here were stored in four bits and unpacked, so numbers may differ a little from the original model's.
 #
-# Further reading: McDougall et al. 2023, "Copy Suppression", on a head that pushes repeated names down in GPT-2 small; study 05 of this collection,
-# on how much of this circuit a second task uses.
+# ## Further reading
+#
+# - McDougall et al. 2023, "Copy Suppression: Comprehensively Understanding an Attention Head", arXiv 2310.04625: a head that pushes repeated names down in
+#   GPT-2 small.
+# - Study 05 of this collection: how much of this circuit a second task uses.

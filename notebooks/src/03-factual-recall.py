@@ -23,10 +23,11 @@
 # completely. Would you conclude that they store the fact? What else could explain it?*
 #
 # **What we found.** The famous peak in the early MLPs is MLP 0 putting the token together: MLP 0 alone
-# brings back 0.99 of what noise took, the MLPs after it 0.16. Five of 270 heads write the country at the
-# last token, and without them 0.87 of the answer's probability is gone; but they already write its capital,
-# too. What the MLPs do with it could not be tested well here. In
-# the last layer one head, L29H0, does hold the answer back, as the paper says; the MLP does not.
+# brings back 0.99 of what noise took, MLPs 2 to 7 without it only 0.16. Five of 270 heads write the country
+# at the last token, and without them 0.87 of the answer's probability is gone; but some of them already write
+# its capital, too. One late MLP pushes towards capitals, though towards any capital more than towards the
+# right one; whether MLPs erase or amplify what heads write could not be tested well here. In the last layer
+# one head, L29H0, does hold the answer back, as the paper says; the MLP does not.
 #
 # 12 minutes · intermediate · you should know activation patching (the patching tour)
 
@@ -35,14 +36,15 @@
 #
 # | | the authors | here |
 # | --- | --- | --- |
-# | models | Lv: GPT-2, OPT 1.3B, up to Llama-2 7B; the SemEval paper: OLMo 1B and 7B | SmolLM2-135M |
+# | models | Lv: GPT-2, OPT 1.3B, up to Llama-2 7B; Agrawal and Huang: OLMo 1B and 7B | SmolLM2-135M |
 # | facts | Lv: several domains, zero-shot and few-shot | capitals, and languages of the same countries |
 # | tracing | noise on the subject, windows of MLPs restored | the same, and the same without layers 0 and 1 |
-# | what MLPs do | a decomposition of an MLP's output of their own | a regression of what an MLP writes on what the heads wrote |
-# | the final layer | parts that suppress the answer | the MLP and the single heads of the last layer replaced by their means |
+# | what MLPs do | Lv: a decomposition of an MLP's output of their own | a regression of what an MLP writes on what the heads wrote |
+# | the final layer | Lv: parts that suppress the answer | the MLP and the single heads of the last layer replaced by their means |
 #
-# The quotes are from the abstracts, which give no numbers, so the thresholds are ours. Not repeated:
-# unlearning by training only the lower layers (the SemEval paper).
+# That early MLPs store facts is quoted from a second paper, Agrawal and Huang 2025, which traced facts in order to unlearn
+# them. All quotes are from the abstracts, which give no numbers, so the thresholds are ours. Not repeated: unlearning by
+# training only the lower layers.
 
 # %% tags=["parameters"]
 MODEL = "smollm2-135m"
@@ -66,8 +68,7 @@ claims
 # ## The task
 #
 # The corrupted twin asks for another country's capital. We keep the prompts the model gets right. A second relation,
-# the language, asks the same countries for something else; one token answers there too. FAST looks for heads and
-# windows on fewer countries, and judges on the same ones.
+# the language, asks the same countries for something else; one token answers there too.
 
 # %%
 model = interp.load(MODEL)
@@ -97,9 +98,10 @@ print(
 # %% [markdown]
 # ## Is the early-MLP peak more than the token?
 #
-# Causal tracing: noise on the country's embedding, then six neighbouring MLPs at the country take their clean
-# values. Beside it the same with real prompts: another country's run takes them (*enough?*), and the right run
-# takes another country's (*needed?*, one minus what is left). The layer is the window's centre: 3 is layers 0 to 5.
+# Causal tracing: noise is added to the country's embedding, then six neighbouring MLPs at the country take their clean
+# values. Beside it the same with real prompts: in another country's run they take the values of the right country (are
+# they *enough?*), and in the right run they take those of another country (are they *needed?* One minus what is left). The
+# layer is the window's centre: 3 is layers 0 to 5.
 
 # %% tags=["cover"]
 trace = interp.causal_trace(
@@ -127,8 +129,8 @@ windows.plot(title="Six neighbouring MLPs restored at the country, or corrupted"
 
 # %% [markdown]
 # The famous peak is there: 1.00 in all three measures, up to the window of layers 0 to 5. One step on, without layer
-# 0, a sixth or less is left, and later windows stay at a fifth or a quarter at most. (The blue band is wide because
-# p(answer) differs between countries.) One MLP at a time:
+# 0, a sixth or less is left, and later windows stay at a quarter at most. (The blue band is wide because
+# the answer's probability differs between countries.) One MLP at a time:
 
 # %%
 alone = interp.patch(model, find, "mlp.*@SUBJECT", unit="fraction", metric="prob")
@@ -150,8 +152,8 @@ interp.patch(model, languages, ["mlp.0@SUBJECT"], unit="fraction", metric="prob"
 
 # %% [markdown]
 # The language comes back as wholly as the capital did. So MLP 0 carries *which country this is*: in this model the
-# embedding becomes a word only there. The verdict on the held-out countries, with the position control (the same
-# early window at END):
+# embedding becomes a word only there. Now the verdict on the held-out countries, with a control of position (the same
+# early MLPs at the last token instead of at the country):
 
 # %%
 late = 12 + int(trace.values[12:].argmax())
@@ -182,14 +184,14 @@ print(
 )
 
 # %% [markdown]
-# The paper's sentence holds as it is worded, and its own control takes most of it away: MLP 0 alone brings back as
-# much as six layers do. Something is left without it, 0.16 against 0.02 for the late window, but half of what we had
-# asked for. It barely passes the floor of 0.15.
+# The sentence about layers 0 to 5 holds as it is worded, but MLP 0 alone brings back as much (0.99) as the six layers do.
+# Without layers 0 and 1 something is left, 0.16 against 0.02 for the best late window, but only half of what we had asked
+# for. It barely passes the floor of 0.15 for *partly*.
 #
 # ## Which heads fetch the country?
 #
-# Read what every head writes at END by itself, through the final norm and the unembedding: is the country among
-# its ten first tokens?
+# Read what every head writes at END (the last token) by itself, through the final norm and the unembedding: is the country
+# among its ten first tokens?
 
 # %%
 country = interp.methods.lenses.write_lens(model, find, "L*H*@END", "country", within=10)
@@ -200,8 +202,9 @@ country.plot(
 )
 
 # %% [markdown]
-# Five heads, four of them in layer 23; two more in some prompts; none of the others ever. Do the same heads matter? What
-# is left of the logit difference when one head at END takes another country's value:
+# Five heads write the country in 60 % of the prompts or more, four of them in layer 23; two more do in some prompts, and none of
+# the others ever. Do the same heads matter? The list shows what is left of the logit difference when one head at END takes another
+# country's value:
 
 # %%
 interp.patch(model, find, "L*H*@END", direction="noising", unit="fraction").top(8, by="low")
@@ -228,14 +231,17 @@ v_needed = claims["these-heads-are-needed"].judge(
 print(v_fetch, v_needed, sep="\n")
 
 # %% [markdown]
-# The first seven are the very seven that ever write the country. On other countries the three best still write the country in
-# 80 % of the prompts and more (random heads: 3 %), and without the five 0.87 of p(answer) is gone. Both hold. Do
-# they pass on the country only, or the capital already?
+# The seven heads at the top of that list are the very seven that ever write the country. On other countries the three best
+# still write it in 80 % of the prompts and more (random heads: 3 %), and without the five 0.87 of the answer's probability
+# is gone. Both hold. Do they pass on the country only, or the capital already?
 
 # %%
 interp.methods.lenses.write_lens(model, judge, carriers, "answer", within=10)
 
 # %% [markdown]
+# Two of the five have the capital itself among their ten first tokens in most prompts (L29H1 in 80 %, L23H4 in 67 %), and
+# L23H0 hardly ever (7 %). So some of the recalling is done when these heads have written.
+#
 # ## Do the MLPs weigh the heads?
 #
 # What an MLP writes at END, as a weighted sum of what the heads before it wrote, plus an intercept: one number a
@@ -268,19 +274,20 @@ print(
 # %% [markdown]
 # What an MLP writes at END is almost the same for every country: up to layer 22 the intercept alone explains more than
 # 0.9, and from 23 on, where countries differ, 0.47 to 0.83. With the intercept counted, R2 would pass 0.7; but
-# that is nothing the heads have earned. Beyond it they explain 0.04 in the mean of the second half; only MLP 18 (0.53)
+# the heads have no part in that. Beyond the intercept they explain 0.04 in the mean of the second half; only MLP 18 (0.53)
 # is in part a weighted sum of heads. From layer 23 on, just where the country arrives, nothing is explained.
 #
 # Single weights do differ from 1 more often than with another prompt's heads (0.14 against 0.04), and are erased more
 # often than amplified (0.11 against 0.04); but that is far from half of them.
 # With 19 countries many intervals are wide: the others *cannot be told* from 1, which does not say that they are 1.
-# The interval of 0.14 takes head-MLP pairs for independent, which they are not: it is too narrow.
+# The interval of 0.14 takes head-MLP pairs for independent, which they are not: it is too narrow. So neither row gets a
+# verdict.
 #
 # ## One MLP that turns the country into its capital?
 #
 # The measure is the answer's logit minus the country's own. An MLP is removed by giving it a mean at END: the mean
 # over *the task's* prompts takes away only what differs between countries; the mean over unrelated prose also
-# takes away what the MLP writes for every country alike, the paper's "intercept". The paper says neither, so
+# takes away what the MLP writes for every country alike, its "intercept". The abstract does not say which mean is meant, so
 # both are parts of the claim.
 
 # %%
@@ -336,8 +343,8 @@ print(
 # %% [markdown]
 # MLP 24 raises *any* capital by 1.3 logits and lowers the country by 0.6: it says "a capital city, not the country". Of
 # its 1.9 logits for the right one, 0.6 are for this capital rather than another. The five heads write ten times as
-# much of that by themselves, 5.9 logits of 9.2: what they write points to the capital already, and is more than an
-# argument for a later function.
+# much of that by themselves, 5.9 logits of 9.2. So what they write points to the right capital already; it is not only the
+# name of a country that a later MLP still has to look up.
 #
 # ## Does the last layer hold the answer back?
 
@@ -381,11 +388,11 @@ for k, done in change.items():
         print(f"{k}: without {part} {measured(done.sel(set=i))}")
 
 # %% [markdown]
-# One head does hold the answer back: without L29H0 the right capital gains 0.14 in probability (95 % interval 0.07 to 0.19), in countries that did not choose
-# the head, and the right language gains 0.11 (0.06 to 0.16), in the countries whose capitals chose it. (In notebook 00 the same head writes against the indirect object.) The MLP of the last layer is
-# needed instead: without it the capital loses 0.38 and the language 0.27. So the claim holds for one part of the last layer of two, in both
-# relations. Taken as a whole, the attention of the last layer hardly matters for the capitals (0.03 lost without it) and helps
-# the languages a little (0.09): L29H1, which writes the answer, more than makes up for L29H0.
+# One head does hold the answer back: without L29H0 the right capital gains 0.14 in probability (95 % interval 0.07 to 0.19), in countries that had no part in
+# choosing the head. The right language gains 0.11 (0.06 to 0.16), but in the very countries whose capitals chose the head. (In notebook 00 the same head writes
+# against the indirect object.) The MLP of the last layer does the opposite: the answer needs it. Without it the capital loses 0.38 and the language 0.27. So the
+# claim holds for one of two parts of the last layer, in both relations. Taken as a whole, the attention of the last layer hardly matters for the capitals (0.03
+# lost without it) and helps the languages a little (0.09): L29H1, which writes the answer, more than makes up for L29H0.
 #
 # ## Verdicts
 
@@ -406,7 +413,7 @@ verdicts("03-factual-recall", rows, model=model, fast=FAST)
 #
 # Trace the attention instead: `interp.causal_trace(model, judge, "attn.*@END", subject="SUBJECT",
 # window=6).plot()`. Ask for the languages: put `languages` in the place of `judge` above. Another model:
-# set `MODEL`.
+# set `MODEL`. The next cell shows how many tokens still stand above the answer after each layer:
 
 # %%
 interp.logit_lens(model, judge, "resid_post.*@END", metric="rank").plot(
@@ -420,18 +427,18 @@ interp.logit_lens(model, judge, "resid_post.*@END", metric="rank").plot(
 #   it, and it restores the language as well as the capital. Without layers 0 and 1 the MLPs bring back
 #   0.16. Whether that rest is knowledge we cannot say. The verdict "partly" rests on 0.16 against a floor
 #   of 0.15, with an interval from 0.09 to 0.23: it is narrow.
-# - **Two rows that said "does not hold" are not testable with what we measured.** The regression was
+# - **Two rows that said "does not hold" in an earlier version are not testable with what we measured.** The regression was
 #   averaged over 15 MLPs, most of which write nearly the same for every country; from layer 23 on, where
 #   countries differ, it would have to be fitted on more than 19 countries. "Erase or amplify" was read off
 #   that regression.
-# - **The last layer was tested again.** Earlier versions replaced its attention and its MLP together, which
-#   hid the head that holds back behind the parts that make the answer. "Universal" would be every
-#   part; it is one head here, and the MLP works the other way. That a head is looked for was decided after the
-#   whole layer had been seen to help; the head is chosen by the capitals of other countries
-#   (the languages are those of the countries that chose it).
+# - **The last layer was tested again.** Earlier versions replaced its attention and its MLP together, which hid the head
+#   that holds back behind the parts that make the answer. "Universal" would be every part; it is one head here, and the MLP
+#   works the other way. We decided to look for a head after we had seen that the layer as a whole helps. The head is chosen
+#   by the capitals of some countries and judged by the capitals of others; the languages are those of the countries that
+#   chose it, so they are the weaker test.
 # - **Steps two and three.** With its mean over prose in its place, MLP 24 costs three quarters of the
-#   answer's lead over the country; with its mean over the task's prompts only 0.12. So it pushes towards
-#   capitals in general more than towards this one. Which mean the authors take, the abstract does not say.
+#   answer's lead over the country; with a mean over the task's prompts no MLP costs much (the chosen one, MLP 27, 0.12 of it).
+#   So what they write pushes towards capitals in general more than towards this one. Which mean the authors take, the abstract does not say.
 # - **The heads write more than the country.** Two of the five (L29H1, L23H4) have the capital itself in
 #   their top ten in 80 % and 67 % of the prompts.
 # - **Limits.** 19 countries to find and 15 to judge, one template, one model of 135M parameters with
@@ -439,6 +446,7 @@ interp.logit_lens(model, judge, "resid_post.*@END", metric="rank").plot(
 #
 # ## Further reading
 #
-# - Lv et al. 2024, arXiv 2403.19521; Meng et al. 2022, "Locating and Editing Factual Associations in GPT",
-#   arXiv 2202.05262.
+# - Lv et al. 2024, arXiv 2403.19521.
+# - Agrawal and Huang 2025, "SHA256 at SemEval-2025 Task 4: Selective Amnesia", arXiv 2504.12996.
+# - Meng et al. 2022, "Locating and Editing Factual Associations in GPT", arXiv 2202.05262: causal tracing.
 # - Geva et al. 2023, arXiv 2304.14767: the same facts by attention knock-out (notebook 02).

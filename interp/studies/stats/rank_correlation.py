@@ -3,7 +3,7 @@
 import numpy as np
 
 from interp._stats import spearman
-from interp.studies.verdict_rules import Measured, measured
+from interp.studies.verdict_rules import Measured, drawn, measured
 
 SHUFFLES = 200
 
@@ -61,15 +61,15 @@ def shuffled_correlation(a: object, b: object, *, within: bool = False, seed: in
         seed: Which shuffles.
 
     Returns:
-        The mean and the middle 95 % of 200 shuffles.
+        The mean and the middle 95 % of 200 shuffles, as `drawn` gives them: no interval, and n is
+        the number of shuffles.
     """
     first, second = _paired(a, b)
     rows = len(np.asarray(getattr(a, "values", a))) if within else 1
     rng = np.random.default_rng(seed)
     b = second.reshape(rows, -1)
-    drawn = [spearman(first, rng.permuted(b, axis=1).ravel()) for _ in range(SHUFFLES)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Measured(float(np.mean(drawn)), float(low), float(high), len(first))
+    again = [spearman(first, rng.permuted(b, axis=1).ravel()) for _ in range(SHUFFLES)]
+    return drawn(again, what="shuffles")
 
 
 def _paired(a: object, b: object) -> tuple[np.ndarray, np.ndarray]:

@@ -170,6 +170,8 @@ def test_ranks_and_correlations_by_hand():
     a = np.arange(40.0).reshape(4, 10)
     assert rank_correlation(a, -a).value == pytest.approx(-1)
     assert abs(shuffled_correlation(a, a).value) < 0.1
+    # what shuffles give is no interval: the brackets are for 95 % intervals alone
+    assert "middle 95 % of 200 shuffles" in str(shuffled_correlation(a, a))
     assert shuffled_correlation(a, a, within=True).value > 0.9  # rows alone order these
     with pytest.raises(ValueError, match="same cells"):
         rank_correlation(a, a.T)

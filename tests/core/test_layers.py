@@ -320,7 +320,12 @@ def test_the_list_of_verbs_is_up_to_date():
 
 def test_links_between_pages_lead_somewhere():
     root = PACKAGE.parent
-    pages = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").glob("*.md"))]
+    pages = [
+        root / "README.md",
+        root / "CONTRIBUTING.md",
+        root / "AGENTS.md",
+        *sorted((root / "docs").glob("*.md")),
+    ]
     for page in pages:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

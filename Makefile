@@ -4,13 +4,14 @@
 # make test     every test but the studies' runs; the same as `pytest`
 # make studies  the FAST run of every notebook, studies against their recorded verdicts; every lesson, solved
 # make lint     ruff's format and rules, mypy
+# make docs     the documentation site, in site/; `interp docs` opens it
 # Each makes .venv first, with the tested set of packages; a second run starts at once. Python: make PYTHON=python3.12 demo
 PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
 SET = pyproject.toml constraints.txt
 
-.PHONY: demo lab quick test studies lint install install-test clean
+.PHONY: demo lab quick test studies lint docs install install-test install-docs clean
 
 demo: install
 	$(PY) -m interp demo
@@ -32,8 +33,12 @@ lint: install-test
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
+docs: install-docs
+	$(PY) -m interp docs --no-browser
+
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
+install-docs: $(VENV)/.installed-docs
 
 $(VENV)/.installed: $(SET)
 	$(call INSTALL,.)
@@ -41,6 +46,10 @@ $(VENV)/.installed: $(SET)
 
 $(VENV)/.installed-test: $(SET)
 	$(call INSTALL,.[test])
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: $(SET)
+	$(call INSTALL,.[docs])
 	@touch $(VENV)/.installed $@
 
 clean:

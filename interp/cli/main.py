@@ -1,7 +1,7 @@
 """The `interp` command: the parser, and what every command shares.
 
 One file a command: `demo`, `models`, `tasks`, `run`, `new-study`, `discover`, `evaluate`,
-`compare`, `export`, `lab`, `workshop`, `doctor`, `kit`. Each has `add(command,
+`compare`, `export`, `lab`, `workshop`, `docs`, `doctor`, `kit`. Each has `add(command,
 as_json)`, which describes the command line, and the function that it runs. Nothing heavy is
 imported before a command needs it, so that `interp --help` answers at once.
 
@@ -20,6 +20,7 @@ from interp.cli import (
     compare,
     demo,
     discover,
+    docs,
     doctor,
     evaluate,
     export,
@@ -45,6 +46,7 @@ COMMANDS = (
     export,
     lab,
     workshop,
+    docs,
     doctor,
     kit,
 )

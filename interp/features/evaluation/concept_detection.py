@@ -49,7 +49,7 @@ def concept_detection(
 
     Returns:
         AUROC, axis "concept", and axis "dictionary" first if several were given.
-        metadata["latents"][dictionary][concept] is the chosen latent.
+        `metadata["latents"][dictionary][concept]` is the chosen latent.
 
     Raises:
         ValueError: If the number of labels is wrong, or the two splits have different labels.

@@ -44,8 +44,8 @@ def cell_correlation(a: Result, b: Result, *, ranks: bool = False, **options: ob
 
     Args:
         a: A Result that keeps its examples.
-        b: Another; examples are drawn separately in each. Cells that are NaN in either are left
-        out.
+        b: Another; examples are drawn separately in each. Cells that are NaN in either are
+            left out.
         ranks: Spearman's correlation instead of Pearson's.
         **options: level, n_boot and seed.
 

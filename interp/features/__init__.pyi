@@ -17,7 +17,13 @@ from interp.features.circuits.faithfulness import faithfulness as faithfulness
 from interp.features.circuits.feature_circuit import FeatureCircuit as FeatureCircuit
 from interp.features.circuits.feature_circuit import circuit as circuit
 from interp.features.circuits.latent_attribution import latent_attribution as latent_attribution
+from interp.features.crosscoders.cross_layer_transcoder import (
+    CrossLayerTranscoder as CrossLayerTranscoder,
+)
 from interp.features.crosscoders.crosscoder import Crosscoder as Crosscoder
+from interp.features.crosscoders.train_cross_layer_transcoder import (
+    train_cross_layer_transcoder as train_cross_layer_transcoder,
+)
 from interp.features.crosscoders.train_crosscoder import train_crosscoder as train_crosscoder
 from interp.features.dictionary import Dictionary as Dictionary
 from interp.features.evaluation.absorption import absorption as absorption

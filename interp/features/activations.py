@@ -232,6 +232,8 @@ def activations(
         "dtype": dtype,
         "backend": backend_used,
     }
+    if any(bridge.folded_norm(model, layer) for layer in _after_norms(where)):
+        metadata["norm weights"] = "folded"
     size = max(1, SHARD // ids.shape[1])
     parts = [ids[i : i + size] for i in range(0, len(ids), size)]
     with progress(None, "activations", total=ids.numel()) as bar:
@@ -252,6 +254,12 @@ def activations(
             }
             shards = _on_disk(_home(Path(folder), of), parts, make, of, bar)
     return Activations(where, ids, skip, tuple(shards), metadata)
+
+
+def _after_norms(where: Sequence[str]) -> set[int]:
+    """The layers of which something after the weights of the MLP's norm is read."""
+    some = (place(site) for site in where)
+    return {int(site.layer) for site in some if site.part == "module_in" and site.layer is not None}
 
 
 def chunks_of(

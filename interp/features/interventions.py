@@ -10,11 +10,13 @@ plain run. Every function that takes interventions takes these: `interp.effect`,
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from interp._isolation import torch_defaults
+from interp.features.crosscoders.cross_layer_transcoder import directions
 from interp.features.dictionary import Dictionary
 from interp.features.sites import place
 from interp.interventions import Intervention
@@ -155,11 +157,15 @@ def _interventions(
         )
     suffix = "" if at is None else f"@{at}"
     reads = () if dictionary.to is None else (f"{dictionary.site}{suffix}",)
-    directions = dictionary.W_dec[chosen]
+    written = place(dictionary.writes)
 
-    def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
-        x = act if not reads else seen[str(Site.parse(reads[0]))].reshape(*act.shape[:2], -1)
-        change = by(x).to(act.device) @ directions.to(act.device)
-        return act + (change * (seen["pos"] >= skip)[..., None]).to(act.dtype)
+    def writing(W: Tensor, layer: int | None) -> Intervention:
+        def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+            x = act if not reads else seen[str(Site.parse(reads[0]))].reshape(*act.shape[:2], -1)
+            change = by(x).to(act.device) @ W.to(act.device)
+            return act + (change * (seen["pos"] >= skip)[..., None]).to(act.dtype)
 
-    return [Intervention(f"{dictionary.writes}{suffix}", edit, reads)]
+        return Intervention(f"{replace(written, layer=layer)}{suffix}", edit, reads)
+
+    of = directions(dictionary, dictionary.W_dec.device)  # several layers of a cross-layer one
+    return [writing(W[chosen], layer) for layer, W in of.items()]

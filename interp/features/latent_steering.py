@@ -6,6 +6,7 @@ from typing import Any
 
 from interp._isolation import torch_defaults
 from interp._types import Model
+from interp.features.crosscoders.cross_layer_transcoder import LayerLatents
 from interp.features.dictionary import Dictionary
 from interp.methods.steering.direction import Direction
 from interp.methods.steering.matched_kl import matched_kl_strengths, token_logit_gain
@@ -51,6 +52,12 @@ def latent_gain(
         metadata["unreached"] counts these.
     """
     by_name = {d.name: d for d in dictionaries}
+    several = next((d.name for d in dictionaries if isinstance(d, LayerLatents)), None)
+    if several is not None:
+        raise ValueError(
+            f"the latents of {several!r} write to several layers, and a direction is added to one:"
+            " interp.run(model, prompts, features.steer(clt.layer(2), {17: 8.0}))"
+        )
     concepts = list(words)
     cells = {f"{name}: {concept}": (name, concept) for name in by_name for concept in concepts}
     pushes = {

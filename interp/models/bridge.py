@@ -215,6 +215,18 @@ def dims(model: Any) -> Dims:
     )
 
 
+def folded_norm(model: Any, layer: int) -> bool:
+    """Whether the weights of the norm before a layer's MLP stand in the MLP's own matrices
+    (TransformerLens' `enable_compatibility_mode`): its gain is the same in all directions.
+    """
+    if not (getattr(model, "compatibility_mode", False) or getattr(model, "_weights_processed", 0)):
+        return False
+    norm = getattr(model.blocks[layer], "ln2", None)
+    values = {} if norm is None else dict(norm.named_parameters())
+    gain = [value for name, value in values.items() if name.split(".")[-1] in ("weight", "w")]
+    return bool(gain) and all(bool((value == value.flatten()[0]).all()) for value in gain)
+
+
 def device(model: Any) -> torch.device:
     """Where the model reads its tokens: the device of its first parameter."""
     return next(model.parameters()).device

@@ -7,6 +7,7 @@ that was written into the stream before it, and one backward sweep over the laye
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -46,7 +47,9 @@ class Written:
         vectors: What each source writes [source d_model].
         columns: Which source of the graph each is [source].
         bias: Written at every position besides [d_model]; None: nothing.
-        skip: A linear path from the MLP's input to its output [d_model d_model]; None: none.
+        skip: A linear path from what is read to the MLP's output [d_model d_model]; None: none.
+        through: What that path reads: "in" (the stream before the MLP), or "normalized" or
+            "module_in" (after its norm, before and after the norm's weights).
     """
 
     pos: Tensor
@@ -54,6 +57,7 @@ class Written:
     columns: Tensor
     bias: Tensor | None = None
     skip: Tensor | None = None
+    through: str = "in"
 
 
 class HeldRun:
@@ -102,6 +106,35 @@ class HeldRun:
             out = self.attention(number, x)
             (through,) = torch.autograd.grad(out, x, slope, is_grads_batched=True)
         return slope + through
+
+    def before_norm(
+        self, number: int, through: str, slope: Float[Tensor, "*some d_model"], pos: Any = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """The slopes in the stream before a block's MLP, from those of what is read of it, and what
+        the norm's bias alone gives [*some].
+
+        Args:
+            number: The block.
+            through: "in": the stream itself; "normalized": after the norm, whose scale is held;
+                "module_in": after the norm's weights, too.
+            slope: Whose last axis but one is the positions, if there are several.
+            pos: The position, or all of them.
+        """
+        norm = self.engine.layers[number].norm2
+        given = slope.new_zeros(slope.shape[:-1])
+        if through == "in" or norm.kind == "none":
+            return slope, given
+        if through == "module_in":
+            if norm.bias is not None and norm.kind == "ln":
+                given = slope @ norm.bias.float()
+            slope = slope * norm.weight.float()
+        x = self.run["resid_pre"][number][0, pos]
+        if not self.engine.parallel:
+            x = x + self.run["attn_out"][number][0, pos]
+        if norm.kind == "ln":
+            x = x - x.mean(-1, keepdim=True)
+        slope = slope * (x.pow(2).mean(-1, keepdim=True) + norm.eps).rsqrt()
+        return (slope - slope.mean(-1, keepdim=True) if norm.kind == "ln" else slope), given
 
     def offset(self, number: int) -> Float[Tensor, "pos d_model"]:
         """What the attention of a block adds from its biases alone."""
@@ -192,8 +225,10 @@ def _sweep(
             slope = torch.zeros_like(slope)
         enter(layer, False)
         read(mlps[layer])
-        skip = mlps[layer].skip
-        through = None if skip is None else slope @ skip
+        skip, through = mlps[layer].skip, None
+        if skip is not None:
+            through, given = held.before_norm(layer, mlps[layer].through, slope @ skip)
+            bias.add_(given.sum(1))
         if not engine.parallel:
             slope = slope if through is None else slope + through
             enter(layer, True)

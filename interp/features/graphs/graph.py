@@ -14,6 +14,11 @@ from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.engine.weights import Engine
+from interp.features.crosscoders.cross_layer_transcoder import (
+    CrossLayerTranscoder,
+    directions,
+    one_a_layer,
+)
 from interp.features.dictionary import Dictionary
 from interp.features.graphs.attribution_graph import AttributionGraph
 from interp.features.graphs.direct_effects import AT_ONCE, HeldRun, Target, Written, direct_effects
@@ -32,7 +37,7 @@ ADDS_UP = {4: 1e-3, 2: 0.1}  # of the largest value, by bytes: farther off than 
 def graph(
     model: Model,
     prompt: Any,
-    dictionaries: Dictionary | Sequence[Dictionary],
+    dictionaries: Dictionary | CrossLayerTranscoder | Sequence[Dictionary | CrossLayerTranscoder],
     *,
     answers: Sequence[str] | None = None,
     wrong: str | None = None,
@@ -57,9 +62,11 @@ def graph(
     Args:
         model: A loaded model that the engine runs.
         prompt: One prompt: a text, its ids, or a task with one prompt.
-        dictionaries: Transcoders (reading "mlp.N.in", writing "mlp.N") and dictionaries of the
-            stream ("resid_post.N"). A dictionary of the stream cuts it: what lies below acts only
-            through its latents and its error.
+        dictionaries: Transcoders (reading "mlp.N.in", or "mlp.N.normalized" or "mlp.N.module_in"
+            after the MLP's norm; writing "mlp.N"), a cross-layer transcoder, and dictionaries of
+            the stream ("resid_post.N"). A dictionary of the stream cuts it: what lies below acts
+            only through its latents and its error, and through what latents of a cross-layer
+            transcoder below write above it.
         answers: The logits, by their token; None: the likeliest, up to ten or 95 % of the
             probability. A logit's value is its distance from the mean logit.
         wrong: With one answer: the node is its logit minus this one.
@@ -92,7 +99,7 @@ def graph(
     """
     started = time.perf_counter()
     ids = _one_prompt(model, prompt)
-    given = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
+    given = one_a_layer(dictionaries)
     sweep.needs_engine(model, "features.graph", "features.circuit")
     with bridge.LOCK, torch.no_grad():
         engine = lean.find(model)
@@ -198,7 +205,7 @@ def _assembled(
         ids.shape[1],
         len(parts),
     )
-    reads = [_reads(parts[k], pos, latent) for k, pos, latent in columns.features]
+    reads = [_reads(held, parts[k], pos, latent) for k, pos, latent in columns.features]
     chosen, effects, biases = _computed(held, parts, columns, reads, ends, weights, max_nodes)
 
     # what is not a node of its own is counted to the error of its place
@@ -238,8 +245,8 @@ def _assembled(
     return _Found(nodes, array, dict(zip(names, weights)), tuple(texts), worth, about)
 
 
-def _reads(part: Part, pos: int, latent: int) -> tuple[Target, float]:
-    """What a latent reads, and the bias of its encoder."""
+def _reads(held: HeldRun, part: Part, pos: int, latent: int) -> tuple[Target, float]:
+    """What a latent reads of the stream, and the bias of its encoder and of the norm before it."""
     d = part.dictionary
     w = d.weights_at(part.z.device)
     scale, bias = LINEAR[d.kind]
@@ -249,6 +256,9 @@ def _reads(part: Part, pos: int, latent: int) -> tuple[Target, float]:
     own = float(w[bias][latent])
     if d.settings.get("apply_b_dec_to_input"):
         own -= float(direction @ w["b_dec"].float())
+    if part.inside:
+        direction, given = held.before_norm(part.layer, part.through, direction, pos)
+        own += float(given)
     return Target(part.layer, part.inside, pos, direction), own
 
 
@@ -258,28 +268,42 @@ def _written(
     """What every source writes: into streams that are cut, by MLPs, and by the embeddings."""
     run, length = held.run, columns.length
     every = torch.arange(length)
-    stream, mlps = {}, {}
+    stream: dict[int, Written] = {}
+    mlps: dict[int, Written] = {}
+    into: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = {}  # of latents, by the MLP
     for k, part in enumerate(parts):
         w = part.dictionary.weights_at(part.z.device)
-        W_dec = w["W_dec"].float()
         mine = [(i, pos, n) for i, (j, pos, n) in enumerate(columns.features) if j == k]
         place_of, latent = (
             torch.tensor([row[at] for row in mine], dtype=torch.long) for at in (1, 2)
         )
         at = torch.tensor([row[0] for row in mine], dtype=torch.long) + length
-        vectors = part.z[place_of, latent][:, None] * W_dec[latent]
-        (mlps if part.inside else stream)[part.layer] = Written(
-            torch.cat([place_of, every]),
-            torch.cat([vectors, part.error]),
-            torch.cat([at, columns.errors + k * length + every]),
-            w["b_dec"].float(),
-            w["W_skip"].float() if "W_skip" in w else None,
-        )
+        size = part.z[place_of, latent][:, None]
+        errors = (every, part.error, columns.errors + k * length + every)
+        for to, W_dec in directions(part.dictionary, part.z.device).items():
+            layer = part.layer if to is None else to
+            latents = (place_of, size * W_dec[latent].float(), at)
+            if part.inside:
+                into.setdefault(layer, []).append(latents)
+            else:
+                stream[layer] = _together([latents, errors], bias=w["b_dec"].float())
+        if part.inside:
+            into.setdefault(part.layer, []).append(errors)
+            skip = w["W_skip"].float() if "W_skip" in w else None
+            mlps[part.layer] = _together(
+                into[part.layer], bias=w["b_dec"].float(), skip=skip, through=part.through
+            )
     for k, layer in enumerate(columns.mlps):
         mlps[layer] = Written(
             every, run["mlp_out"][layer][0].float(), columns.whole_mlps + k * length + every
         )
     return stream, mlps, Written(every, run["resid_pre"][0][0].float(), every)
+
+
+def _together(some: Sequence[tuple[Tensor, Tensor, Tensor]], **more: Any) -> Written:
+    """Several that write into one place: of each its positions, vectors and columns."""
+    pos, vectors, columns = (torch.cat(part) for part in zip(*some))
+    return Written(pos, vectors, columns, **more)
 
 
 def _computed(

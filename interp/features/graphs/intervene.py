@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +14,13 @@ from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.features import loading
+from interp.features.crosscoders.cross_layer_transcoder import (
+    CrossLayerTranscoder,
+    directions,
+    one_a_layer,
+)
 from interp.features.dictionary import Dictionary
+from interp.features.sites import place
 from interp.interventions import Intervention, run
 from interp.models import bridge
 from interp.results import Result
@@ -42,7 +49,7 @@ def intervene(
     values: Mapping[str, float],
     model: Model | None = None,
     *,
-    dictionaries: Sequence[Dictionary] | None = None,
+    dictionaries: Sequence[Dictionary | CrossLayerTranscoder] | None = None,
     n: int = 10,
 ) -> Result:
     """The logits and features when some features take other values: before, by the graph, and in
@@ -56,6 +63,11 @@ def intervene(
     it knows no feature that was off, and its attention patterns stay. A pruned graph predicts by
     the effects that are left: take nodes=None, edges=None for all of them. In the model everything
     after the feature is computed again. Where the two differ, that is why.
+
+    A feature of a cross-layer transcoder is changed in all layers that it writes to. The MLPs of
+    those layers are computed again as well, so what they themselves make of the change comes on top
+    of what the feature writes there (circuit-tracer's "iterative patching"; Ameisen et al. 2025
+    hold these MLPs as they were, and call that constrained patching).
 
     Args:
         graph: A graph.
@@ -96,7 +108,7 @@ def check(graph: "AttributionGraph", values: Mapping[str, float]) -> None:
 def bind(
     graph: "AttributionGraph",
     model: Model | None = None,
-    dictionaries: Sequence[Dictionary] | None = None,
+    dictionaries: Sequence[Dictionary | CrossLayerTranscoder] | None = None,
 ) -> Bound:
     """The model and the dictionaries that a graph was made of; a ValueError if their run differs.
 
@@ -115,7 +127,7 @@ def bind(
             " interp.features.graph(model, prompt, dictionaries)"
         )
     model = live[0] if model is None else model
-    given = {d.writes: d for d in (live[1] if dictionaries is None else dictionaries)}
+    given = {d.writes: d for d in one_a_layer(live[1] if dictionaries is None else dictionaries)}
     sites = {node.site for node in graph.nodes if node.kind == "feature"}
     lacking = next((site for site in sorted(sites) if site not in given), None)
     if lacking is not None:
@@ -200,23 +212,30 @@ def _by_model(
     """Each node's value in the model's own run, and how far from their mean the logits lie."""
     model, given, ids = bound
 
-    def setting(d: Dictionary, wanted: Mapping[tuple[int, int], float]) -> Intervention:
+    def setting(
+        d: Dictionary, wanted: Mapping[tuple[int, int], float], layer: int | None
+    ) -> Intervention:
+        """What the latents of a dictionary write in a layer, at the values that are wanted."""
         reads = () if d.to is None else (d.site,)
 
         def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
             z = d.encode(seen[reads[0]] if reads else act)
-            W_dec, out = d.weights_at(act.device)["W_dec"], act.clone()
+            W_dec, out = directions(d, act.device)[layer], act.clone()
             for (pos, latent), value in wanted.items():
                 out[0, pos] += ((value - z[0, pos, latent]) * W_dec[latent]).to(act.dtype)
             return out
 
-        return Intervention(d.writes, edit, reads)
+        return Intervention(str(replace(place(d.writes), layer=layer)), edit, reads)
 
     wanted: dict[str, dict[tuple[int, int], float]] = {}
     for name, value in values.items():
         node = graph[name]
         wanted.setdefault(node.site, {})[node.pos, node.index] = float(value)
-    edits = [setting(given[site], some) for site, some in wanted.items()]
+    edits = [
+        setting(given[site], some, layer)
+        for site, some in wanted.items()
+        for layer in directions(given[site], ids.device)
+    ]
     sites = {n.site for n in graph.nodes if n.kind == "feature" and n.site in given}
     keep = list(dict.fromkeys(given[site].site for site in sites))
     with torch.no_grad(), bridge.LOCK:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from interp._types import Model
 from interp._warn import warn
 from interp.engine.weights import Engine
 from interp.features import site_values
+from interp.features.crosscoders.cross_layer_transcoder import directions
 from interp.features.dictionary import Dictionary
 from interp.features.loading.check import check
 from interp.features.sites import place
@@ -32,6 +34,9 @@ LINEAR = {  # kinds whose latents are linear in what they read where they are on
 }
 
 
+AFTER_NORM = ("normalized", "module_in")  # read after the MLP's norm: before and after its weights
+
+
 class Part(NamedTuple):
     """A dictionary on this prompt."""
 
@@ -40,6 +45,12 @@ class Part(NamedTuple):
     inside: bool  # a transcoder, which reads what the MLP reads
     z: Float[Tensor, "pos latent"]
     error: Float[Tensor, "pos d_model"]
+
+    @property
+    def through(self) -> str:
+        """What it reads of the MLP: "in" (the stream), "normalized" or "module_in"."""
+        part = place(self.dictionary.site).part
+        return part if self.inside and part in AFTER_NORM else "in"
 
 
 def prompt_parts(
@@ -66,13 +77,25 @@ def prompt_parts(
         spots[spot] = d.name
     sites = list(dict.fromkeys(s for d in dictionaries for s in (d.site, d.writes)))
     values = site_values.values(model, ids, sites)
-    parts = []
+    latents, made = [], {}
     for d in dictionaries:
-        x, y = values[d.site][0].float(), values[d.writes][0].float()
-        z = d.encode(x).float()
+        z = d.encode(values[d.site][0].float()).float()
         z[:skip] = 0.0
+        latents.append(z)
+    for d, z in zip(dictionaries, latents):  # what is written in each place, by all that write there
+        at, w = spot_of(engine, d), d.weights_at(z.device)
+        own = made.setdefault(at, torch.zeros_like(values[d.writes][0].float()))
+        own += w["b_dec"].float()
+        if "W_skip" in w:
+            own += values[d.site][0].float() @ w["W_skip"].float().T
+        for layer, W_dec in directions(d, z.device).items():
+            there = made.setdefault((int(layer or 0), at[1]), torch.zeros_like(own))
+            there += z @ W_dec.float()
+    parts = []
+    for d, z in zip(dictionaries, latents):
         layer, inside = spot_of(engine, d)
-        parts.append(Part(d, layer, inside, z, y - d.reconstruct(x, z).float()))
+        error = values[d.writes][0].float() - made[layer, inside]
+        parts.append(Part(d, layer, inside, z, error))
     return sorted(parts, key=lambda part: (part.layer, not part.inside))
 
 
@@ -86,14 +109,16 @@ def spot_of(engine: Engine, d: Dictionary) -> tuple[int, bool]:
     reads, writes = place(d.site), place(d.writes)
     layer = -1 if writes.layer is None else writes.layer
     before = "resid_pre" if engine.parallel else "resid_mid"
+    known = [f"mlp.{layer}.{part}" for part in ("in", *AFTER_NORM)]
     if (writes.family, writes.part) == ("mlp", "out") and str(reads) in (
-        f"mlp.{layer}.in",
+        *known,
         f"{before}.{layer}",
     ):
         return layer, True
     if reads == writes and writes.family == "resid_post":
         return layer, False
     raise ValueError(
-        f"{d.name} reads {d.site!r} and writes {d.writes!r}: a graph takes transcoders ('mlp.N.in'"
-        " -> 'mlp.N') and dictionaries of the stream ('resid_post.N')"
+        f"{d.name} reads {d.site!r} and writes {d.writes!r}: a graph takes transcoders ('mlp.N.in',"
+        " 'mlp.N.normalized' or 'mlp.N.module_in' -> 'mlp.N') and dictionaries of the stream"
+        " ('resid_post.N')"
     )

@@ -1,20 +1,22 @@
 """Whether a dictionary fits a model."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.dims import Dims
 from interp.features.activations import activations
+from interp.features.crosscoders.cross_layer_transcoder import CrossLayerTranscoder
 from interp.features.dictionary import Dictionary
 from interp.features.sites import fits, place
 from interp.models import bridge
 
 
+T = TypeVar("T", Dictionary, CrossLayerTranscoder)
+
+
 @torch_defaults()
-def check(
-    model: Model, dictionary: Dictionary, on: Any = None, *, tokens: int = 1_000
-) -> Dictionary:
+def check(model: Model, dictionary: T, on: Any = None, *, tokens: int = 1_000) -> T:
     """The dictionary itself, if it fits the model; otherwise a ValueError says what does not.
 
     Example:
@@ -23,20 +25,29 @@ def check(
 
     Args:
         model: The model that it should fit.
-        dictionary: The dictionary to check.
+        dictionary: The dictionary, or cross-layer transcoder, to check.
         on: Text to try it on, ids [chunk pos] or a corpus. Its explained variance must be above
-            zero there.
+            zero there (of a cross-layer transcoder, in each layer).
         tokens: How many tokens of the text are read.
 
     Returns:
         The dictionary, unchanged.
 
     Raises:
-        ValueError: If a site or a width is not the model's, or nothing is explained.
+        ValueError: If a site or a width is not the model's, if it reads what comes after the
+            weights of a norm and these are folded into the next matrices here and were not where
+            it was trained (or the other way round), or if nothing is explained.
     """
+    if isinstance(dictionary, CrossLayerTranscoder):
+        for number in dictionary.layers:
+            check(model, dictionary.layer(number))
+        if on is not None:
+            _explains(model, dictionary, on, tokens)
+        return dictionary
     fits(model, dictionary.site, dictionary.d_in, dictionary.name)
     fits(model, dictionary.writes, dictionary.d_out, f"what {dictionary.name} writes")
     _same_output(dictionary, bridge.dims(model), bridge.name(model))
+    _same_norm(dictionary, model)
     if on is not None:
         both = list(dict.fromkeys((dictionary.site, dictionary.writes)))
         acts = activations(model, both, on, tokens=tokens, length=64, split=None)
@@ -51,6 +62,43 @@ def check(
                 " to another model, layer or scale"
             )
     return dictionary
+
+
+def _explains(model: Model, whole: CrossLayerTranscoder, on: Any, tokens: int) -> None:
+    """Raises ValueError for a layer of which nothing is explained."""
+    both = list(dict.fromkeys((*whole.reads, *whole.writes)))
+    acts = activations(model, both, on, tokens=tokens, length=64, split=None)
+    shares = whole.explained(acts)
+    worst = min(shares, key=lambda layer: shares[layer])
+    if not shares[worst] > 0:
+        raise ValueError(
+            f"{whole.name} explains {shares[worst]:.2f} of the variance of 'mlp.{worst}' in"
+            f" {bridge.name(model)} ({len(acts):,} tokens): it belongs to another model or scale"
+        )
+
+
+def _same_norm(dictionary: Dictionary, model: Model) -> None:
+    """Raises ValueError for a dictionary of what comes after a norm's weights, where the model has
+    them folded into the next matrices and the dictionary was trained where they were not, or the
+    other way round.
+    """
+    site = place(dictionary.site)
+    if site.part != "module_in" or site.layer is None:
+        return
+    source = dictionary.metadata.get("activations")
+    trained = isinstance(source, dict) and source.get("norm weights") == "folded"
+    if bridge.folded_norm(model, site.layer) and not trained:
+        raise ValueError(
+            f"{dictionary.name} reads {dictionary.site!r}, after the weights of the norm, and in"
+            " this model those are folded into the MLP's own matrices, so it would read other"
+            f" numbers: load the model without folding (interp.load({bridge.name(model)!r}))"
+        )
+    if trained and not bridge.folded_norm(model, site.layer):
+        raise ValueError(
+            f"{dictionary.name} was trained where the weights of the norm before"
+            f" {dictionary.site!r} were folded into the MLP's own matrices, and in this model they"
+            " are not: features.check it with the model that it was trained on"
+        )
 
 
 def _same_output(dictionary: Dictionary, dims: Dims, name: str) -> None:

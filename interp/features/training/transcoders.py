@@ -69,7 +69,7 @@ def train_transcoders(
         Dunefsky et al. 2024, arXiv 2406.11944; skip transcoders: Paulo et al. 2025, arXiv
         2501.18823.
     """
-    chosen = _layers(layers, bridge.dims(model).n_layers)
+    chosen = layer_numbers(layers, bridge.dims(model).n_layers)
     home = cache_folder("transcoders") if folder is None else Path(folder)
     sites = [site for layer in chosen for site in (f"mlp.{layer}.in", f"mlp.{layer}")]
     read = _store.key({"sites": sites, "tokens": tokens, "seed": seed})
@@ -101,7 +101,7 @@ def train_transcoders(
     ]
 
 
-def _layers(layers: str | int | Sequence[int], n_layers: int) -> list[int]:
+def layer_numbers(layers: str | int | Sequence[int], n_layers: int) -> list[int]:
     """The layers as numbers, in order."""
     if isinstance(layers, str):
         found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", layers)

@@ -1,5 +1,5 @@
-"""Attribution graphs: what flows into a node adds up to it; every edge is the effect that a frozen
-model shows; influence and pruning by hand and by another tool's numbers; files both ways.
+"""Attribution graphs: what flows into a node adds up to it (test_graph_edges has every edge);
+influence and pruning by hand and by another tool's numbers; files both ways.
 """
 
 import json
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import interp
-from interp import features, sites
+from interp import features
 from interp.features import Dictionary
 from interp.features.graphs.attribution_graph import AttributionGraph
 from interp.features.graphs.drawing import layout
@@ -76,77 +76,6 @@ def test_the_stream_cut_by_a_dictionary_adds_up_too(any_tiny):
     above = [i for i, n in enumerate(graph.nodes) if n.layer > 1 and n.kind != "mlp"]
     assert not graph.effects[np.ix_(above, below)].any()  # nothing passes the cut but its latents
     assert {n.kind for n in graph.nodes if n.layer == 1} == {"feature", "error", "mlp"}
-
-
-def test_every_edge_is_the_effect_in_a_model_with_patterns_and_norms_held(any_tiny):
-    """The independent slow way: a run a source, by TransformerLens' own hooks."""
-    model, ids, d = any_tiny, prompt(any_tiny), bridge.dims(any_tiny)
-    given = transcoders(model, [0, 2], kind="skip_transcoder")
-    by_layer = {0: given[0], 2: given[1]}
-    graph = features.graph(model, ids, given, **EVERYTHING)
-    _, clean = model.run_with_cache(ids)
-
-    def name(address):
-        return sites.hook(sites.Site.parse(address), d)
-
-    n_sources = len(graph.nodes) - len(graph.weights)
-    added = torch.zeros(d.n_layers + 1, n_sources, ids.shape[1], d.d_model)  # the last: embeddings
-    for i, node in enumerate(graph.nodes[:n_sources]):
-        if node.kind == "token":
-            vector = clean[name("resid_pre.0")][0, node.pos]
-        elif node.kind == "mlp":
-            vector = clean[name(f"mlp.{node.layer}")][0, node.pos]
-        else:
-            own = by_layer[node.layer]
-            x = clean[name(f"mlp.{node.layer}.in")][0, node.pos]
-            z = own.encode(x) * (node.pos > 0)
-            vector = clean[name(f"mlp.{node.layer}")][0, node.pos] - own.reconstruct(x, z)
-            vector = node.value * own.W_dec[node.index] if node.kind == "feature" else vector
-        added[node.layer if node.layer >= 0 else -1, i, node.pos] = vector
-
-    def frozen(change):
-        read = {}
-
-        def held(act, hook):
-            return clean[hook.name].expand_as(act)
-
-        def mlp(layer):
-            def edit(act, hook):
-                out = clean[hook.name] + change[layer]
-                if layer in by_layer:  # the skip path is linear in what the MLP reads
-                    moved = read[layer] - clean[name(f"mlp.{layer}.in")]
-                    out = out + moved @ by_layer[layer].weights["W_skip"].T
-                return out
-
-            return edit
-
-        def keep(layer):
-            return lambda act, hook: read.__setitem__(layer, act)
-
-        hooks = [("ln_final.hook_scale", held)]
-        for layer in range(d.n_layers):
-            hooks += [
-                (f"blocks.{layer}.ln1.hook_scale", held),
-                (f"blocks.{layer}.attn.hook_pattern", held),
-                (name(f"mlp.{layer}.in"), keep(layer)),
-                (name(f"mlp.{layer}"), mlp(layer)),
-            ]
-        hooks.append((name("resid_pre.0"), lambda act, hook: act + change[-1]))
-        logits = model.run_with_hooks(ids.expand(change.shape[1], -1), fwd_hooks=hooks)[:, -1]
-        return read, logits - logits.mean(-1, keepdim=True)
-
-    with torch.no_grad():
-        read, logits = frozen(added)
-        before, plain = frozen(torch.zeros_like(added[:, :1]))
-    for i, node in enumerate(graph.nodes):
-        if node.kind == "feature":
-            moved = (read[node.layer] - before[node.layer])[:, node.pos]
-            effect = moved @ by_layer[node.layer].weights["W_enc"][:, node.index]
-        elif node.kind == "logit":
-            effect = (logits - plain)[:, node.index]
-        else:
-            continue
-        np.testing.assert_allclose(graph.effects[i, :n_sources], effect, atol=3e-5)
 
 
 def test_few_nodes_are_those_that_matter_and_the_rest_is_error(tiny):

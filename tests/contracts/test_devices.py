@@ -11,6 +11,7 @@ import elsewhere
 import numpy as np
 import pytest
 import torch
+from dictionaries import cross_layer
 
 import interp
 from interp import features, methods, widgets
@@ -381,6 +382,12 @@ FEATURES = {
     "train_crosscoder": lambda m, t: features.train_crosscoder(
         (m, m), "mlp.1", ids(20), width=16, k=2, tokens=128, batch=64
     ).relative_norm(),
+    "train_cross_layer_transcoder": lambda m, t: features.train_cross_layer_transcoder(
+        m, "0-1", ids(20), width=16, k=2, tokens=128, batch=64
+    ).reconstruct(torch.stack([acts(m, f"mlp.{n}.in").of()[:4] for n in (0, 1)])),
+    "graph, cross-layer": lambda m, t: features.graph(
+        m, ids(1, 6), cross_layer(), answers=ANSWER, nodes=None, edges=None
+    ).inputs(f"logits:{ANSWER[0]}"),
     "load_or_train": (
         lambda m, t: features.train(
             m, "mlp.1.in", ids(40), kind="transcoder", to="mlp.1", width=48, tokens=400, batch=64
@@ -409,7 +416,7 @@ NO_MODEL = {
     "attention_times_effect",
     *"token_set token_sets".split(),
     *"Activations AttributionGraph Card Dictionary FeatureCircuit Firings Node".split(),
-    *"Crosscoder PromptActivations Synthetic cards".split(),
+    *"CrossLayerTranscoder Crosscoder PromptActivations Synthetic cards".split(),
     *"from_sae identity cache_folder load load_all nonlinear_share".split(),
     *"page pareto synthetic table write_saebench".split(),
     *"prompt_task training chunk_losses token_losses".split(),

@@ -150,9 +150,7 @@ def _activations(
     return activations(model, sites, on, tokens=tokens, seed=seed, folder=at, dtype=dtype)
 
 
-def _key(
-    model: Model | None, acts: Activations, sites: list[str], recipe: dict[str, Any]
-) -> str:
+def _key(model: Model | None, acts: Activations, sites: list[str], recipe: dict[str, Any]) -> str:
     """The folder's name of what this recipe gives."""
     of = {"weights": None if model is None else weights_hash(model), "n": len(acts)}
     of |= {"tokens": digest(acts.tokens), "values": digest(acts.shard(0)[sites[-1]])}

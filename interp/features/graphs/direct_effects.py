@@ -108,7 +108,11 @@ class HeldRun:
         return slope + through
 
     def before_norm(
-        self, number: int, through: str, slope: Float[Tensor, "*some d_model"], pos: Any = slice(None)
+        self,
+        number: int,
+        through: str,
+        slope: Float[Tensor, "*some d_model"],
+        pos: Any = slice(None),
     ) -> tuple[Tensor, Tensor]:
         """The slopes in the stream before a block's MLP, from those of what is read of it, and what
         the norm's bias alone gives [*some].

@@ -82,7 +82,9 @@ def prompt_parts(
         z = d.encode(values[d.site][0].float()).float()
         z[:skip] = 0.0
         latents.append(z)
-    for d, z in zip(dictionaries, latents):  # what is written in each place, by all that write there
+    for d, z in zip(
+        dictionaries, latents
+    ):  # what is written in each place, by all that write there
         at, w = spot_of(engine, d), d.weights_at(z.device)
         own = made.setdefault(at, torch.zeros_like(values[d.writes][0].float()))
         own += w["b_dec"].float()

@@ -11,7 +11,6 @@ from interp.features.dictionary import Dictionary
 from interp.features.sites import fits, place
 from interp.models import bridge
 
-
 T = TypeVar("T", Dictionary, CrossLayerTranscoder)
 
 

@@ -27,8 +27,9 @@ def load(
 
     What reads a folder is found by the files in it: interp's own, sae-lens' (of every version that
     wrote safetensors), dictionary_learning's (`ae.pt`, read without running it), sparsify's, Gemma
-    Scope's `params.npz`, and a layer of circuit-tracer's transcoders. Latents and reconstructions
-    are those of the tool itself.
+    Scope's `params.npz`, Gemma Scope 2's `params.safetensors`, and a layer of circuit-tracer's
+    transcoders. Latents and reconstructions are those of the tool itself. Cross-layer transcoders
+    are read by `CrossLayerTranscoder.load`.
 
     Example:
         >>> features.load("sae", model=model)
@@ -89,6 +90,11 @@ def read(path: Path, where: Where) -> Dictionary:
         raise ValueError(
             f"{str(path)!r} holds {pickled}, a pickle, which can run any code: only safetensors"
             " are read, and 'ae.pt' beside dictionary_learning's config.json"
+        )
+    if (path / "cross_layer.json").is_file():
+        raise ValueError(
+            f"{str(path)!r} holds a cross-layer transcoder, whose latents write to several layers:"
+            f" features.CrossLayerTranscoder.load({str(path)!r})"
         )
     wanted = "; ".join(form.HOLDS for form in FORMATS)
     raise ValueError(f"{str(path)!r} holds no dictionary; looked for {wanted}")

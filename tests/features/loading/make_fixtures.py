@@ -110,7 +110,6 @@ def sparsify():
 def circuit_tracer():
     import yaml
     from circuit_tracer.transcoder.activation_functions import JumpReLU
-    from circuit_tracer.transcoder.cross_layer_transcoder import CrossLayerTranscoder
     from circuit_tracer.transcoder.single_layer_transcoder import (
         SingleLayerTranscoder,
         TranscoderSet,
@@ -140,11 +139,29 @@ def circuit_tracer():
         x = random(16, D)
         for layer in range(2):
             keep(f"circuit_tracer/{name}.{layer}", x, again[layer](x), again[layer].encode(x))
-    clt = CrossLayerTranscoder(2, N, D, lazy_decoder=False, dtype=torch.float32, device="cpu")
-    disturb(clt)
-    clt.to_safetensors(str(HERE / "circuit_tracer" / "cross_layer"))
-    config |= {"model_kind": "cross_layer_transcoder"}
-    (HERE / "circuit_tracer" / "cross_layer" / "config.yaml").write_text(yaml.dump(config))
+
+
+def circuit_tracer_cross_layer():
+    import yaml
+    from circuit_tracer.transcoder.activation_functions import JumpReLU
+    from circuit_tracer.transcoder.cross_layer_transcoder import CrossLayerTranscoder, load_clt
+
+    for name, act in (("cross_layer", "relu"), ("cross_layer_jumprelu", "jump_relu")):
+        torch.manual_seed(0)
+        kind = {"lazy_decoder": False, "dtype": torch.float32, "device": torch.device("cpu")}
+        clt = CrossLayerTranscoder(3, N, D, activation_function=act, **kind)
+        disturb(clt)
+        if act == "jump_relu":
+            clt.activation_function.threshold.data = torch.rand(3, 1, N)
+            assert isinstance(clt.activation_function, JumpReLU)
+        folder = HERE / "circuit_tracer" / name
+        clt.to_safetensors(str(folder))
+        config = {"model_kind": "cross_layer_transcoder", "model_name": "tiny", "scan": "tiny"}
+        config |= {"feature_input_hook": "hook_resid_mid", "feature_output_hook": "hook_mlp_out"}
+        (folder / "config.yaml").write_text(yaml.dump(config))
+        again, x = load_clt(str(folder), **kind), random(3, 16, D)
+        z = again.encode(x)
+        keep(f"circuit_tracer/{name}", x, again.decode(z.to_sparse(), x), z)
 
 
 def gemma_scope():
@@ -174,6 +191,60 @@ def gemma_scope():
             theirs = SAE.from_dict(cfg)
             theirs.load_state_dict(state)
             keep("gemma_scope/res", x, theirs(x), theirs.encode(x))
+
+
+def gemma_scope_2():
+    """The files as published, read by sae-lens; the outputs are computed in float64 by hand."""
+    from sae_lens.loading import pretrained_sae_loaders as loaders
+
+    for place, hooks in {
+        "resid_post_all/layer_1_width_16k_l0_small": ("output", "output"),
+        "attn_out_all/layer_1_width_16k_l0_small": ("self_attn.o_proj.input",) * 2,
+        "transcoder_all/layer_1_width_16k_l0_small": (
+            "pre_feedforward_layernorm.output",
+            "post_feedforward_layernorm.output",
+        ),
+        "transcoder_all/layer_1_width_16k_l0_small_affine": (
+            "pre_feedforward_layernorm.output",
+            "post_feedforward_layernorm.output",
+        ),
+    }.items():
+        torch.manual_seed(0)
+        affine, folder = (
+            place.endswith("affine"),
+            HERE / "gemma_scope_2/gemma-scope-2-1b-pt" / place,
+        )
+        folder.mkdir(parents=True)
+        w = {"w_enc": random(D, N), "w_dec": random(N, D), "b_enc": random(N), "b_dec": random(D)}
+        w |= {"threshold": torch.rand(N)}
+        if affine:
+            w["affine_skip_connection"] = random(D, D)
+        save_file(w, folder / "params.safetensors")
+        about = {"type": "sae", "architecture": "jump_relu", "model_name": "google/gemma-3-1b-pt"}
+        about |= {f"hf_hook_point_{a}": f"model.layers.1.{b}" for a, b in zip(("in", "out"), hooks)}
+        about |= {"width": N, "l0": K, "affine_connection": affine}
+        (folder / "config.json").write_text(json.dumps(about))
+        x = random(16, D)
+        by_hand = {k: v.double() for k, v in w.items()}
+        before = x.double() @ by_hand["w_enc"] + by_hand["b_enc"]
+        z = before * (before > by_hand["threshold"])
+        out = z @ by_hand["w_dec"] + by_hand["b_dec"]
+        if affine:
+            out = out + x.double() @ by_hand["affine_skip_connection"]
+        keep(f"gemma_scope_2/{folder.parent.name}.{folder.name}", x, out.float(), z.float())
+        # what sae-lens makes of the same file
+        loaders.hf_hub_download = lambda *a, folder=folder, **o: str(
+            folder / ("config.json" if "config" in str((a, o)) else "params.safetensors")
+        )
+        loaders.get_safetensors_tensor_shapes = lambda *_, w=w: {
+            k: list(v.shape) for k, v in w.items()
+        }
+        cfg, state, _ = loaders.gemma_3_sae_huggingface_loader("google/gemma-scope-2-1b-pt", place)
+        theirs = (x @ state["W_enc"] + state["b_enc"]).relu()
+        theirs = theirs * (theirs > state["threshold"]) @ state["W_dec"] + state["b_dec"]
+        if affine:
+            theirs = theirs + x @ state["W_skip"].T
+        assert torch.allclose(theirs, out.float(), atol=1e-5), cfg["architecture"]
 
 
 def sae_lens(version):

@@ -62,6 +62,20 @@ WRITTEN = {
         "jumprelu_transcoder",
     ),
     **{
+        f"gemma_scope_2/{folder}.layer_1_width_16k_l0_small{more}": (
+            f"gemma_scope_2/gemma-scope-2-1b-pt/{folder}/layer_1_width_16k_l0_small{more}",
+            site,
+            to,
+            kind,
+        )
+        for folder, more, site, to, kind in (
+            ("resid_post_all", "", "resid_post.1", None, "jumprelu"),
+            ("attn_out_all", "", "L1H*.z", None, "jumprelu"),
+            ("transcoder_all", "", "mlp.1.module_in", "mlp.1", "jumprelu_transcoder"),
+            ("transcoder_all", "_affine", "mlp.1.module_in", "mlp.1", "jumprelu_skip_transcoder"),
+        )
+    },
+    **{
         f"circuit_tracer/{name}.{layer}": (
             f"circuit_tracer/{name}/layer_{layer}.safetensors",
             site.format(layer),
@@ -119,7 +133,7 @@ def test_a_site_that_no_file_says_is_asked_for_and_what_is_typed_goes_first(tmp_
     [
         ("sae_lens/3.22.2-tanh", "activation function 'tanh-relu'"),
         ("sparsify/layers.0.mlp", "activation function is 'groupmax'"),
-        ("circuit_tracer/cross_layer", "is a cross layer transcoder: interp reads"),
+        ("circuit_tracer/cross_layer", "is a cross-layer transcoder, .*CrossLayerTranscoder.load"),
     ],
 )
 def test_what_cannot_be_computed_here_is_refused(path, said):
@@ -203,3 +217,123 @@ def test_a_dictionary_of_another_model_or_of_a_module_before_its_norm_is_refused
         sites.check(
             sites.Site.parse("mlp.1.normalized"), dataclasses.replace(dims, variants=("one norm",))
         )
+
+
+# --- Gemma Scope 2 --------------------------------------------------------------------------------
+
+SCOPE_2 = (
+    FILES / "gemma_scope_2/gemma-scope-2-1b-pt/transcoder_all/layer_1_width_16k_l0_small_affine"
+)
+
+
+def test_gemma_scope_2_without_its_configuration_says_the_same_by_its_folders(tmp_path):
+    place = tmp_path / "gemma-scope-2-1b-pt" / "transcoder" / SCOPE_2.name
+    shutil.copytree(SCOPE_2, place)
+    (place / "config.json").unlink()
+    a, b = features.load(SCOPE_2), features.load(place / "params.safetensors")
+    assert (a.site, a.to, a.kind) == (b.site, b.to, b.kind)
+    assert a.metadata["model"] == "google/gemma-3-1b-pt" and b.metadata["model"] == "gemma-3-1b-pt"
+    shutil.move(place, tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="does not say which site it reads"):
+        features.load(tmp_path / "elsewhere")
+    assert features.load(tmp_path / "elsewhere", site="mlp.2.module_in", to="mlp.2").to == "mlp.2"
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda t: t.pop("threshold"), "has no threshold"),
+        (lambda t: t.update(w_dec=torch.zeros(10, 3, 6)), "writes to several layers"),
+        (lambda t: t.update(log_scale=torch.zeros(2)), "also has log_scale, which interp does not"),
+        (
+            lambda t: t.pop("affine_skip_connection"),
+            "affine_connection: true, and .* has no affine",
+        ),
+        (lambda t: t.update(affine_skip_connection=torch.zeros(6, 4)), r"the shape \[6, 6\]"),
+    ],
+)
+def test_tensors_of_gemma_scope_2_that_are_not_known_are_named(tmp_path, change, says):
+    folder = tmp_path / "layer_1"
+    shutil.copytree(SCOPE_2, folder)
+    tensors = load_file(folder / "params.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "params.safetensors")
+    with pytest.raises(ValueError, match=says):
+        features.load(folder)
+
+
+@pytest.mark.parametrize(
+    "field, value, says",
+    [
+        ("architecture", "topk", "architecture is 'topk', and interp knows 'jump_relu'"),
+        ("hf_hook_point_in", "model.layers.1.mlp.act.output", "which interp does not know"),
+        ("affine_connection", False, "affine_connection: false, and params.safetensors has"),
+    ],
+)
+def test_a_configuration_of_gemma_scope_2_that_is_not_known_is_refused(
+    tmp_path, field, value, says
+):
+    folder = tmp_path / "layer_1"
+    shutil.copytree(SCOPE_2, folder)
+    _rewrite(folder / "config.json", lambda c: c.update({field: value}))
+    with pytest.raises(ValueError, match=says):
+        features.load(folder)
+
+
+# --- cross-layer transcoders ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cross_layer", "cross_layer_jumprelu"])
+def test_a_cross_layer_transcoder_gives_what_circuit_tracer_gives(name, tmp_path):
+    outputs = load_file(FILES / f"circuit_tracer/{name}.outputs.safetensors")
+    clt = features.CrossLayerTranscoder.load(FILES / "circuit_tracer" / name)
+    assert clt.reads == ("resid_mid.0", "resid_mid.1", "resid_mid.2")
+    assert clt.writes == ("mlp.0", "mlp.1", "mlp.2") and clt.metadata["model"] == "tiny"
+    again = features.CrossLayerTranscoder.load(clt.save(tmp_path))
+    for one in (clt, again):
+        x = outputs["x"]
+        assert torch.allclose(one.encode(x), outputs["latents"], atol=1e-5)
+        assert torch.allclose(one.reconstruct(x), outputs["reconstruction"], atol=1e-5)
+    assert repr(again) == repr(clt) and again.metadata == clt.metadata
+    with pytest.raises(ValueError, match="CrossLayerTranscoder.load"):
+        features.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "file, change, says",
+    [
+        ("W_dec_1", None, "has no W_dec_1.safetensors: .* of 3 layers has one for each"),
+        ("W_enc_1", lambda t: t.pop("b_dec_1"), "has no b_dec_1"),
+        ("W_enc_2", lambda t: t.pop("threshold_2"), "has no threshold_2, as others have"),
+        ("W_enc_0", lambda t: t.update(W_skip_0=torch.zeros(6, 6)), "also has W_skip_0"),
+        ("W_dec_0", lambda t: t.update(W_dec_0=torch.zeros(10, 2, 6)), r"\[10, 3, 6\], and has"),
+        ("W_enc_0", lambda t: t.update(threshold_0=-t["threshold_0"]), "below zero"),
+    ],
+)
+def test_parts_of_a_cross_layer_transcoder_that_are_missing_are_named(tmp_path, file, change, says):
+    folder = tmp_path / "clt"
+    shutil.copytree(FILES / "circuit_tracer/cross_layer_jumprelu", folder)
+    path = folder / f"{file}.safetensors"
+    if change is None:
+        path.unlink()
+    else:
+        tensors = load_file(path)
+        change(tensors)
+        save_file(tensors, path)
+    with pytest.raises(ValueError, match=says):
+        features.CrossLayerTranscoder.load(folder)
+
+
+def test_a_folder_without_a_cross_layer_transcoder_says_what_it_looked_for(tmp_path):
+    with pytest.raises(ValueError, match="cross_layer.json with .* and config.yaml with W_enc_N"):
+        features.CrossLayerTranscoder.load(tmp_path)
+    with pytest.raises(ValueError, match="features.load_all"):
+        features.CrossLayerTranscoder.load(FILES / "circuit_tracer/relu")
+    folder = tmp_path / "own"
+    clt = features.CrossLayerTranscoder.load(FILES / "circuit_tracer/cross_layer")
+    clt.save(folder)
+    tensors = load_file(folder / "cross_layer.safetensors")
+    tensors.pop("W_enc.1")
+    save_file(tensors, folder / "cross_layer.safetensors")
+    with pytest.raises(ValueError, match="has no W_enc.1: it is of the layers 0, 1, 2"):
+        features.CrossLayerTranscoder.load(folder)

@@ -7,9 +7,18 @@ from interp.features.loading.formats import (
     circuit_tracer,
     dictionary_learning,
     gemma_scope,
+    gemma_scope_2,
     interp_folder,
     sae_lens,
     sparsify,
 )
 
-FORMATS = (interp_folder, sae_lens, dictionary_learning, sparsify, gemma_scope, circuit_tracer)
+FORMATS = (
+    interp_folder,
+    sae_lens,
+    dictionary_learning,
+    sparsify,
+    gemma_scope,
+    gemma_scope_2,
+    circuit_tracer,
+)

@@ -90,6 +90,10 @@ TABLE = (
         f"{FEATURES}train {FEATURES}load {FEATURES}evaluate",
     ),
     _row(
+        "cross-layer transcoder | clt | cross-layer features",
+        f"{FEATURES}train_cross_layer_transcoder {FEATURES}CrossLayerTranscoder {FEATURES}graph",
+    ),
+    _row(
         "feature | latent | monosemantic | max activating examples | autointerp",
         f"{FEATURES}card {FEATURES}cards {FEATURES}describe interp.widgets.features",
     ),

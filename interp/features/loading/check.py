@@ -1,6 +1,6 @@
 """Whether a dictionary fits a model."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 from interp._isolation import torch_defaults
 from interp._types import Model
@@ -11,11 +11,11 @@ from interp.features.dictionary import Dictionary
 from interp.features.sites import fits, place
 from interp.models import bridge
 
-T = TypeVar("T", Dictionary, CrossLayerTranscoder)
+Either = Dictionary | CrossLayerTranscoder
 
 
 @torch_defaults()
-def check(model: Model, dictionary: T, on: Any = None, *, tokens: int = 1_000) -> T:
+def check(model: Model, dictionary: Either, on: Any = None, *, tokens: int = 1_000) -> Either:
     """The dictionary itself, if it fits the model; otherwise a ValueError says what does not.
 
     Example:

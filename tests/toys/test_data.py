@@ -21,6 +21,7 @@ SMALL = {
     "out_of_context_reasoning": {"names": 16, "cities": 4, "share": 0.25},
     "repeated_tokens": {"vocab": 12, "n_ctx": 13, "shortest": 2},
     "superposition": {"features": 20, "alpha": 0.5},
+    "text_with_repeats": {"vocab": 40, "n_ctx": 13, "shortest": 2},
 }
 EVERY = [(name, split) for name in SMALL for split in data.SOURCES[name].splits]
 
@@ -159,6 +160,48 @@ def test_repeats_have_no_fixed_period():
         )
         assert torch.equal(target != IGNORE, repeat)
     assert (small("repeated_tokens").batch(5, seeded()).targets != IGNORE).all()
+
+
+def test_text_stands_in_the_documentation_and_blocks_come_again():
+    from interp.texts import documentation
+    from interp.toys.data.text_with_repeats import WORD
+
+    source = make("text_with_repeats", vocab=200, n_ctx=20)
+    halves = {}
+    for split, half in (("train", "find"), ("heldout", "heldout")):
+        texts = [WORD.findall(d.text.lower()) for d in documentation() if d.split == half]
+        known = set(source.words[:200])
+        words = " ".join(w if w in known else "<rare>" for some in texts for w in some)
+        batch = source.batch(300, seeded(), split)
+        x, y, length = batch.inputs, batch.targets, batch.labels["length"]
+        assert (x[:, 0] == source.bos).all() and not (x[:, 1:] == source.bos).any()
+        assert not (y == source.rare).any() and torch.equal(y == IGNORE, after(x, y, source))
+        assert 0.4 < (length > 0).float().mean() < 0.6
+        for row, period, repeat in zip(x.tolist(), length.tolist(), batch.labels["repeat"]):
+            if period:
+                assert len(set(row[1 : 1 + period])) == period and source.rare not in row
+                assert all(row[i] == row[i - period] for i in range(1 + period, len(row)))
+                assert repeat.tolist() == [i > period for i in range(len(row))]
+            else:
+                assert " ".join(source.words[i] for i in row[1:]) in words and not repeat.any()
+        halves[split] = rows(batch)
+    assert not halves["train"] & halves["heldout"]
+    often = torch.bincount(source.batch(300, seeded(), "train").inputs.flatten())[:200]
+    assert often[:20].sum() > often[100:120].sum()  # frequent words come more often, in blocks too
+    assert make("text_with_repeats", repeats=0.0).batch(9, seeded()).labels["length"].sum() == 0
+
+
+def after(x, y, source):
+    """Where the next token is a rare word: known of all places but the last from x itself."""
+    last = y[:, -1:] == IGNORE
+    return torch.cat([x[:, 1:] == source.rare, last], 1)
+
+
+def test_a_vocabulary_that_the_text_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="vocab=1000000"):
+        make("text_with_repeats", vocab=1_000_000)
+    with pytest.raises(ValueError, match="do not come again"):
+        make("text_with_repeats", n_ctx=6, shortest=8)
 
 
 def test_recall_asks_for_pairs_that_were_shown():

@@ -22,6 +22,7 @@ from interp.toys.data.out_of_context_reasoning import OutOfContextReasoning
 from interp.toys.data.repeated_tokens import RepeatedTokens
 from interp.toys.data.source import IGNORE, Batch, Source
 from interp.toys.data.superposition import Superposition
+from interp.toys.data.text_with_repeats import TextWithRepeats
 
 # A source goes by its file's name, so that its import line above is all it takes to add one.
 SOURCES = {

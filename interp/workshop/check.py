@@ -72,12 +72,13 @@ def begin(lesson: str, model: Any = None) -> Any:
         >>> model, task = begin("circuits")
 
     Args:
-        lesson: "circuits", "attention" or "features".
-        model: A model that is loaded already; the default model, `interp.load()`, if None.
+        lesson: "circuits", "attention", "features" or "graphs".
+        model: A model that is loaded already; the default model, `interp.load()`, if None. "graphs"
+            trains a small one of its own and takes none.
 
     Returns:
         "circuits": model, task; "attention": model, tokens (a block that comes twice), text, code,
-        task; "features": model, data. All but the model are new copies: begin again, and what you
+        task; "features": model, data; "graphs": model, graph, data. All but the model are new copies: begin again, and what you
         changed in place is as it was.
 
     Raises:
@@ -92,10 +93,18 @@ def begin(lesson: str, model: Any = None) -> Any:
 def setting(lesson: str, model: Any = None) -> Setting:
     """The lesson's setting, made once; another model makes it anew."""
     lesson = known_lesson(lesson)
-    now = _settings.get(lesson)
+    now, made = _settings.get(lesson), module_of(lesson).Setting
+    if made.own_model:
+        if model is not None and (now is None or now.model is not model):
+            raise ValueError(
+                f"the lesson {lesson!r} makes a small model of its own: begin({lesson!r})"
+            )
+        if now is None:
+            now = _settings[lesson] = made(None)
+        return now
     if now is None or (model is not None and now.model is not model):
         if model is None:  # the lessons share the model that one of them loaded
-            model = next((one.model for one in _settings.values()), None)
+            model = next((one.model for one in _settings.values() if not one.own_model), None)
         if model is None:
             import interp
 
@@ -105,7 +114,7 @@ def setting(lesson: str, model: Any = None) -> Setting:
                 f"the model is on {device}, and the lessons' tensors are on the CPU, where all is"
                 f" fast enough: begin({lesson!r}) loads it there"
             )
-        now = _settings[lesson] = module_of(lesson).Setting(model)
+        now = _settings[lesson] = made(model)
     return now
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from interp._errors import unknown
 
-LESSONS = ("circuits", "attention", "features")
+LESSONS = ("circuits", "attention", "features", "graphs")
 Make = Callable[[Any], Any]
 
 
@@ -97,7 +97,7 @@ def exercises(lesson: str | None = None) -> dict[str, Exercise]:
         ['circuits-1', 'circuits-2']
 
     Args:
-        lesson: "circuits", "attention" or "features"; all of them if None.
+        lesson: "circuits", "attention", "features" or "graphs"; all of them if None.
 
     Raises:
         ValueError: If there is no such lesson.
@@ -135,9 +135,11 @@ class Setting:
     Attributes:
         model: The model.
         names: What the lesson calls the things that `begin` hands out.
+        own_model: Whether the lesson makes a model of its own, whatever model is loaded.
     """
 
     names: tuple[str, ...] = ("model",)
+    own_model: bool = False
     _out: Any = None
 
     def __init__(self, model: Any) -> None:

@@ -27,7 +27,7 @@ def start(lesson: str, to: str | Path | None = None, *, teacher: bool = False) -
         PosixPath('interp-workshop/circuits.ipynb')
 
     Args:
-        lesson: "circuits", "attention" or "features".
+        lesson: "circuits", "attention", "features" or "graphs".
         to: The folder to copy to; `interp-workshop` in the present folder if None.
         teacher: Whether the solved notebook, the instructor's notes and the slides come as well.
 

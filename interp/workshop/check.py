@@ -78,8 +78,8 @@ def begin(lesson: str, model: Any = None) -> Any:
 
     Returns:
         "circuits": model, task; "attention": model, tokens (a block that comes twice), text, code,
-        task; "features": model, data; "graphs": model, graph, data. All but the model are new copies: begin again, and what you
-        changed in place is as it was.
+        task; "features": model, data; "graphs": model, graph, data. All but the model are new
+        copies: begin again, and what you changed in place is as it was.
 
     Raises:
         ValueError: If there is no such lesson, or the model is not on the CPU.

@@ -1,4 +1,4 @@
-"""Text with repeats: rows of real text, and rows in which a block of its words comes again."""
+"""Text with repeats: rows of real text, and rows in which a block of words comes again."""
 
 import re
 from collections import Counter
@@ -17,13 +17,13 @@ WORD = re.compile(r"[a-z]+|[^\sa-z]")
 
 @dataclass(frozen=True)
 class TextWithRepeats(Source):
-    """Rows of the documentation corpus, word by word, among rows of a block of words again and again.
+    """Rows of real text, word by word, among rows in which a block of words comes again and again.
 
     Every row begins with BOS (the last id). A row of text goes on with words as they stand in one
-    half of the documents; all words outside the vocabulary are one token, "<rare>" (the id before
-    BOS), whose loss is not taken. The other rows hold different words, drawn by the square root of
-    their frequency in random order, over and over: there a word can be known from its earlier
-    place alone. Labels: "repeat" [batch pos], the token stood in an earlier block; "length"
+    half of the documentation corpus; all words outside the vocabulary are one token, "<rare>" (the
+    id before BOS), whose loss is not taken. The other rows hold different words in random order,
+    drawn by the square root of their frequency, over and over: there a word can be known from its
+    earlier place alone. Labels: "repeat" [batch pos], the token stood in an earlier block; "length"
     [batch], that of the block, 0 in rows of text. "heldout" has other documents and other blocks.
 
     Example:
@@ -43,7 +43,7 @@ class TextWithRepeats(Source):
 
     Reference:
         Olsson et al. 2022, In-context Learning and Induction Heads (arXiv 2209.11895), test models
-        that were trained on text with random blocks; ours is small and sees such blocks in training.
+        that were trained on text with random blocks; ours is small and is trained on such blocks.
     """
 
     n_ctx: int = 48

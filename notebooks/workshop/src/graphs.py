@@ -62,7 +62,7 @@ progress("graphs")
 # ![A graph on paper: two tokens, five features, two errors, and a logit](pictures/graphs.svg)
 #
 # Nodes are tokens, features (latents of a *transcoder*, which stands in for an MLP), the *errors* that the transcoders leave out, and logits. An edge is a direct effect; what enters a node adds up to its
-# value. Thin lines lower their target.
+# value. Dashed lines lower their target.
 
 # %% [markdown]
 # The same graph as a table: row *target*, column *source*.

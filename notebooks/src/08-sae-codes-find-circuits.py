@@ -15,9 +15,11 @@
 # what each head writes on ten prompts that the model can answer and on ten that it cannot. Train a tiny sparse autoencoder on these vectors. A head belongs to the
 # circuit if it has codes that appear only on the prompts that can be answered. No interventions, seconds of work.
 #
-# **What we found.** The codes take seconds, but they hardly name the right heads: they rank the heads that ablation finds at 0.64 (0.5 is guessing), and 0.60 when prompts
-# are called positive at random. Attribution patching, which needs no scan either, reaches 0.94, and nothing but the size of what a head writes reaches 0.86. With negative prompts
-# that really cannot be answered, indirect objects do better than before (0.75), and so does their control (0.70).
+# *Before you run anything: would you expect such codes to find the same heads as switching them off does? And what else could make a head's codes differ between two sets of prompts?*
+#
+# **What we found.** The codes take seconds, but they hardly name the right heads: they rank the heads that ablation finds with an area under the ROC curve of 0.64, where
+# shuffled labels of the prompts give 0.60 and guessing 0.5. Attribution patching, which is as quick, reaches 0.94, and the mere size of what a head writes
+# reaches 0.86. The best of the three tasks is indirect objects (0.75), and there shuffled labels reach 0.70.
 #
 # 10 minutes · intermediate · you should know what a sparse autoencoder and a ROC curve are
 
@@ -41,9 +43,8 @@ from interp.studies import Measured, converged, gate, load_claims, mean_auroc, m
 # %% [markdown]
 # ## Three tasks, and prompts that can and cannot be answered
 #
-# The positive prompts are ordinary prompts of the task. The negative ones must not be answerable, and here an earlier version of this study made a
-# mistake: for indirect objects it used twins in which the *other* name is repeated. The model solves those just as well. Now the negative prompts name three different
-# people, so that nobody is the answer.
+# The positive prompts are ordinary prompts of the task. The negative ones must not be answerable: for indirect objects they name three different people, so that nobody is
+# the answer; for greater-than the starting year is 01, after which any year fits; for docstrings the parameters have other names.
 #
 # | | the authors | here |
 # | --- | --- | --- |
@@ -52,7 +53,7 @@ from interp.studies import Measured, converged, gate, load_claims, mean_auroc, m
 # | prompts | 10 + 10, counted on hundreds | 10 + 10, counted on the same |
 # | vectors | means over positions | the last position, each head scaled to one size |
 # | autoencoder | 500 full batches, a penalty of their own | sae-lens' standard one, 200 steps of 512 rows |
-# | seeds | | five |
+# | seeds | not in the abstract | five |
 
 # %%
 model = interp.load(MODEL)
@@ -88,8 +89,8 @@ for name in names:
 print(*able, sep="\n")
 
 # %% [markdown]
-# The truth is made by ablation, on the held-out half of the names, nouns and functions. A head belongs to the circuit if replacing it by its mean over the corrupted prompts moves the
-# metric by at least 2 % of what the corruption itself moves, with an interval that leaves out zero.
+# Which heads are the right ones we decide by ablation, on the held-out half of the names, nouns and functions. A head belongs to the circuit if replacing it by its mean
+# over the corrupted prompts moves the metric by at least 2 % of what the corruption itself moves, with an interval that leaves out zero.
 
 # %%
 effects, truth = {}, {}
@@ -115,8 +116,8 @@ for name, task in held.items():
 # What all heads write at the last position trains one autoencoder of 200 latents. The code of a head on a prompt is its strongest latent, and its score is the share of
 # its codes on positive prompts that it has on no negative one.
 #
-# *Before you run the next cell: a head that writes something else for every name has many codes. What score will it get if prompts are called
-# positive at random?*
+# *Before you run the next cell: a head that writes something else for every name has many codes. What score will it get if the labels, positive and negative, are dealt
+# out at random?*
 
 # %% tags=["cover"]
 wrote = {
@@ -141,10 +142,12 @@ mean_of(found[N]["IOI"]).plot(
     title=f"IOI: share of codes that only positive prompts have ({N} + {N} prompts)",
 )
 # %% [markdown]
-# The brightest heads, in layers 23, 24 and 29, are late ones, and several of them do belong to the circuit. But the circuit's earlier heads (layers 1 to 19) have no code of their own at all, and
-# L24H4, which is among the brightest, does not belong to it.
+# The brightest heads, in layers 23, 24 and 29, are late ones, and several of them do belong to the circuit (outlined). But of the circuit's earlier heads, in layers 1 to 19,
+# none has a code of its own, and L24H4, which is among the brightest, does not belong to the circuit.
 #
 # ## The claims
+#
+# One sentence of the paper carries three of the rows: it says that the circuit is recovered, that it is recovered better than by other methods, and that this takes seconds.
 
 # %%
 claims = load_claims("08-sae-codes-find-circuits")
@@ -153,7 +156,8 @@ claims
 # %% [markdown]
 # ## Against its rivals
 #
-# On the same prompts: the same codes with prompts called positive at random, the size of what a head writes at the last position, and attribution patching.
+# On the same prompts: the same codes with shuffled labels (prompts are called positive or negative at random; "random labels" in the picture), the size of what a head writes at the last position, and
+# attribution patching.
 
 # %%
 scores = {
@@ -213,11 +217,10 @@ v_size = claims["output-size"].judge(
 print(settled, v_recovers, v_rivals, v_size, sep="\n")
 
 # %% [markdown]
-# The codes are above guessing, and so are codes with random labels: what is left with random labels is what the method finds in *any* two sets of prompts. A head that writes something
-# else for every prompt has many codes, and some of them are on one side only by chance. Such heads are also the ones that write much, and writing much goes with mattering: the mere
-# size of the output is 0.22 ahead of the codes. Half the training steps give the same areas to within 0.05 with every seed, so more training is not what is missing.
-#
-# ## How many examples?
+# The codes are above guessing, and so are codes with shuffled labels: what is left with shuffled labels is what the method finds in *any* two sets of prompts. A head that
+# writes something else for every prompt has many codes, and some of them are on one side only by chance. A likely link, not tested: such heads are also the ones that write
+# much, and writing much goes with mattering. The mere size of the output is 0.22 ahead of the codes. Half the training steps give the same areas to within 0.05 with every
+# seed, so more training is not what is missing. (Intervals draw the 90 groups of three heads that share keys and values, in each of three tasks: 270 in all.)
 
 # %%
 areas_by_n = [mean_auroc(found[n], truth, together=GROUP) for n in SIZES]
@@ -245,8 +248,8 @@ v_few = claims["few-examples"].judge(few, control=chance, gate=[*able, settled, 
 print(v_few, above, sep="\n")
 
 # %% [markdown]
-# The area does not fall with fewer prompts. But at five prompts random labels keep 0.92 of it, too. A score that is hardly better than its own control has nothing to lose, so
-# this claim is not testable here.
+# The area does not fall with fewer prompts: 5 and 5 keep 0.98 of it. But with shuffled labels 5 and 5 keep 0.92 of it, too. A score that is hardly better than its own
+# control has nothing to lose, so this claim is not testable here.
 #
 # ## How long does it take?
 #
@@ -286,25 +289,27 @@ verdicts(
 # ## What to remember
 #
 # - A method that compares two sets of prompts is only as good as the sets. Ask of the negative prompts whether the model can answer them.
-# - Deal the labels at random once. What is left is what a method finds in any two sets.
-# - Compare a clever score with a stupid one. Here the length of what a head writes, without any training, is far ahead.
+# - Shuffle the labels once. What is left is what a method finds in any two sets.
+# - Compare a clever score with a simple one. Here the length of what a head writes, without any training, is far ahead.
+#
+# ## What did not reproduce, and what we cannot say
+#
+# - **Recovery.** 0.64, not beyond the 0.60 of shuffled labels, in three tasks and five seeds. An earlier version used wrong negative prompts for indirect objects: twins in
+#   which the *other* name is repeated, and these the model solves just as well. It was not testable for that reason; with prompts that have no answer it does not hold here.
+# - **The other negative prompts** are the tasks' own corrupted ones. Neither has an answer that could be known, though after the year 01 a year can still be guessed.
+# - **The right heads are chosen otherwise.** The paper's circuits come from the literature, on other models. Ours are single ablations at all positions (14, 7 and 38 of 270
+#   heads), which miss heads that stand in for each other.
+# - **Only the last position is read,** and heads that act earlier in the prompt cannot be found there. The output's size reads the same vectors, though, and reaches 0.86.
+# - **The training differs.** sae-lens' standard autoencoder, 200 steps of 512 rows, with heads scaled to one size.
+# - **Few examples** is not testable at this level.
+# - **One model,** instruction-tuned and small, its weights stored in four bits and unpacked.
 #
 # ## Try it
 #
 # Another size of the circuit: the 27 heads with the largest effects, `effects["IOI"].top(27).labels`, in place of `truth`. Which pairs of heads go
 # together? `interp.replications.head_pair_scores(codes[10, "IOI", 0]).top(10, by="high")`.
 #
-# ## What did not reproduce
+# ## Further reading
 #
-# - **Recovery.** 0.64, not beyond the 0.60 of random labels, in three tasks and five seeds. An earlier version had used wrong negative prompts for indirect objects, and was
-#   not testable for that reason; with right ones it does not hold here.
-# - **The other negative prompts** are the tasks' own corrupted ones: a starting year of 01, after which any year fits, and docstrings with other parameter names. Neither has an answer
-#   that could be known, though a year can still be guessed.
-# - **The truth differs.** The paper's circuits come from the literature, on other models. Ours are single ablations at all positions (14, 7 and 38 of 270 heads), which miss
-#   heads that stand in for each other.
-# - **The last position is read,** and heads that act earlier cannot be found there. The output's size reads the same vectors, though, and reaches 0.86.
-# - **The training differs.** sae-lens' standard autoencoder, 200 steps of 512 rows, with heads scaled to one size.
-# - **Few examples** is not testable at this level. FAST uses two tasks and two seeds, and takes no times.
-# - **One model,** instruction-tuned and small, its weights stored in four bits and unpacked.
-#
-# Further reading: Conmy et al. 2023, "Towards Automated Circuit Discovery", for the patching that the codes are meant to replace.
+# - O'Neill and Bui 2024, arXiv 2405.12522.
+# - Conmy et al. 2023, "Towards Automated Circuit Discovery for Mechanistic Interpretability", arXiv 2304.14997: the patching that the codes are meant to replace.

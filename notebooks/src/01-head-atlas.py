@@ -20,10 +20,10 @@
 #
 # *Before you run anything: do you expect early heads to look near and late heads to look far?*
 #
-# **What we found.** A tenth of the heads carries over half of the loss that ablations add, and the patterns
-# are of few kinds. On the map one group stood out that no detector had flagged: heads of layers 3 to 9, of
-# which L4H5 rests on a second sink, a word inside the text. How much one head *helps* is only partly the
-# same on other text (0.43), and heads do not look farther with depth.
+# **What we found.** A tenth of the heads carries over half of the loss that ablations add (0.59, narrowly), and ten components
+# summarise most of the patterns. On the map one group of heads stands apart, in layers 3 to 9: our detectors take
+# them for heads that rest on the first token, but one of them, L4H5, rests on a second sink, a word inside the text.
+# How much one head *helps* is only partly the same on other text (0.43), and heads do not look farther with depth.
 #
 # 15 minutes · beginner · you should know what an attention pattern is
 
@@ -68,7 +68,7 @@ claims
 # %% [markdown]
 # ## Text, and the gate
 #
-# Chunks of plain prose, from two halves of the documents: heads are chosen on `find` and judged on `judge`. The
+# Chunks of plain prose, from two halves of the documents: heads are chosen on the first half and judged on the second. The
 # measure is the mean loss of the next token, over every position of a chunk but the first.
 
 # %%
@@ -95,7 +95,7 @@ print(able)
 #
 # Replace what a head writes by its mean over other text, position by position, and read the loss: the atlas' first
 # map. Above zero means that the text is worse predicted without the head. Outlined are the 27 heads (a tenth) whose
-# ablation added most on `find`.
+# ablation added most on the first half; the colours are those of the second.
 
 # %%
 others = interp.texts.chunks(model, interp.texts.prose(), length=length, split="find")
@@ -182,8 +182,8 @@ for what, two in compared.items():
 
 # %% [markdown]
 # The *size* of an ablation belongs to the head (0.82 between the halves), and one backward pass predicts it
-# (0.95). What changes from text to text is the sign: many heads move the prediction of a short text either
-# way. The length of what a head writes predicts neither.
+# (0.95). What changes from text to text is the sign: many heads help to predict one short text and hinder
+# another. The length of what a head writes predicts neither the loss nor the gradient's estimate.
 
 # %% [markdown]
 # ## How far do heads look?
@@ -223,7 +223,8 @@ print(v_trend)
 # ## What patterns are there?
 #
 # All 270 heads' patterns on the same text, each flattened to one long vector, and the two directions in which they
-# differ most. Each head is coloured by the detector that answers strongest to it.
+# differ most. Each head is coloured by the detector (a score for one kind of pattern, such as looking at the previous
+# token) that answers strongest to it.
 
 # %% tags=["cover"]
 space = interp.methods.attention.pattern_components(model, text, components=2)
@@ -238,9 +239,10 @@ interp.plots.scatter(
 )
 
 # %% [markdown]
-# The map has three ends. To the right lie the heads that rest on the first token, with L18H8 at the tip.
-# Below left are heads that look at the token just before. At the top is a group that no detector had
-# flagged; its heads are of layers 3 to 9. How many directions does it take to hold all of this?
+# The map has three ends. To the right lie the heads that rest on the first token. Below left are
+# heads that look at the token just before. At the top stands a group of heads of layers 3 to 9. Most have the colour of
+# first-token heads, but they lie far from the other heads of that colour, so they must be doing something else as well.
+# How many directions does it take to hold all of this?
 
 # %%
 kinds = {"with the sink": dict(sink=True), "without it": dict(sink=False)}
@@ -286,8 +288,8 @@ interp.attention_patterns(model, find.clean[0, :12], list(ends)).plot(
 # induction head (L18H6) rest on the first token like L18H8, since nothing is repeated here. **L4H5 has
 # another sink**: from " the" on it rests on that " the", a word that says nothing in particular, and hardly
 # on the first token. So a second sink stands within the text, and if this head's neighbours on the map do
-# the same, part of what we measured as looking far is resting there. L1H0, the most important head, gathers
-# the few tokens before and the full stop.
+# the same, part of what we measured as looking far is resting there. L1H0, the most important head, looks at
+# the few tokens before and at the full stop.
 
 # %% [markdown]
 # ## Why do the important heads matter?
@@ -341,7 +343,7 @@ verdicts(
 #
 # - Few heads matter for a given text, and which ones help depends on the text. The size of a head's effect
 #   is stable; its sign is not.
-# - One backward pass ranks heads by the size of their effect as well as 270 ablations do.
+# - One backward pass ranks heads by the size of their effect nearly as well as 270 ablations do.
 # - Sinks are not only the first token. Look at patterns before you trust an average such as the distance
 #   looked back.
 #
@@ -363,8 +365,8 @@ interp.ablate(model, judge, best, reference=others, metric=interp.methods.runs.l
 # - **`metrics-agree` is not testable as it was set up**: it compares a loss that has a sign with two
 #   measures that have none.
 # - **Importance is measured on little text.** 270 ablations of every position are expensive, so each half
-#   has 8 chunks of 24 tokens. More text would raise the ranks' agreement (0.43); we do not know how far. In
-#   FAST mode (40 tokens) nothing of it is left.
+#   has 8 chunks of 24 tokens. More text should raise the ranks' agreement (0.43); we do not know how far. With
+#   40 tokens nothing of it is left.
 # - **270 heads are not 270 independent examples.** Three query heads share their keys and values, so the
 #   intervals of correlations over heads are drawn from the 90 KV groups. Groups of one layer may still
 #   resemble each other more than groups of different layers.
@@ -380,6 +382,6 @@ interp.ablate(model, judge, best, reference=others, metric=interp.methods.runs.l
 #
 # ## Further reading
 #
-# - Li et al. 2023, arXiv 2303.13731; Michel et al. 2019, "Are Sixteen Heads Really Better than One?", arXiv
-#   1905.10650.
+# - Li et al. 2023, arXiv 2303.13731.
+# - Michel et al. 2019, "Are Sixteen Heads Really Better than One?", arXiv 1905.10650: heads that can be pruned.
 # - Notebook 10 and the sinks of SmolLM2: the first token, and why heads rest on it.

@@ -30,6 +30,8 @@ from interp.engine.gradients import pull, record
 from interp.engine.sizes import budget_of
 from interp.engine.weights import Engine, Layer, Norm, soft_cap
 
+PARTS_TOGETHER = 10  # five layers' queries, keys, values and MLPs in one product
+
 KEEP = (
     "resid_pre",
     "k",
@@ -241,20 +243,27 @@ def contract(
     """
     g, moved = graph(engine), moved.transpose(0, 1).flatten(2)  # batch sender (pos d_model)
     low, high, _ = only.indices(g.n_senders)
-
-    def flat(slope):
-        return slope.transpose(0, 1).flatten(2).transpose(1, 2)
-
-    def add(stop: int, receivers: slice, slope: Tensor) -> None:
-        some = slice(low, min(stop, high))
-        if some.stop > low:
-            scores[:, some, receivers] += moved[:, some] @ slope
-
+    # (how many senders come before, the receivers, their slopes [receiver batch pos d_model])
+    parts: list[tuple[int, slice, Tensor]] = []
     for number, slope in enumerate(found[:-1], start=layer):
-        slope, reads = flat(slope), g.reads(number)
-        add(g.before(number), reads, slope[..., :-1])
-        add(g.before(number, mlp=True), slice(reads.stop, reads.stop + 1), slope[..., -1:])
-    add(g.n_senders, slice(g.n_receivers - 1, g.n_receivers), flat(found[-1]))
+        reads = g.reads(number)
+        parts.append((g.before(number), reads, slope[:-1]))
+        mlp_reads = slice(reads.stop, reads.stop + 1)
+        parts.append((g.before(number, mlp=True), mlp_reads, slope[-1:]))
+    parts.append((g.n_senders, slice(g.n_receivers - 1, g.n_receivers), found[-1]))
+    # a product with one receiver alone is bound by reading the moves, so some layers go together
+    for at in range(0, len(parts), PARTS_TOGETHER):
+        some = parts[at : at + PARTS_TOGETHER]
+        stop = min(high, some[-1][0])
+        if stop <= low:
+            continue
+        slope = torch.cat([part for *_, part in some]).transpose(0, 1).flatten(2).transpose(1, 2)
+        product, start = moved[:, low:stop] @ slope, some[0][1].start
+        for before, reads, _ in some:
+            to = min(before, high)
+            if to > low:
+                columns = slice(reads.start - start, reads.stop - start)
+                scores[:, low:to, reads] += product[:, : to - low, columns]
 
 
 # --- runs with edges cut --------------------------------------------------------------------------

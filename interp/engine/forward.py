@@ -76,6 +76,10 @@ class Run:
             )
         return self.kept[kind]
 
+    def only(self, *kinds: str) -> "Run":
+        """The same run with these kinds alone, so that the memory of the others can be freed."""
+        return Run(self.tokens, self.resid, self.logits, {kind: self[kind] for kind in kinds})
+
 
 @dataclass(frozen=True)
 class Window:
@@ -110,6 +114,8 @@ def run(
     logits: str | None = "end",
     stop: int | None = None,
     resid: Tensor | None = None,
+    base: Run | None = None,
+    first: int = 0,
 ) -> Run:
     """A run on `tokens` that keeps the named kinds at every layer.
 
@@ -118,10 +124,16 @@ def run(
     logits, and `.resid` is then resid_pre of layer l. `resid` starts from this residual [batch pos
     d_model] in place of the embedding of the tokens.
 
+    With `base`, a run of tokens that are the same before position `first` (it kept "k" and "v"),
+    only the positions from `first` on are run, and everything kept, `tokens` too, begins there.
+
     Example:
         >>> clean = run(engine, tokens, keep=("resid_pre", "k", "v", "z"))
         >>> clean["z"][10].shape                      # batch pos head d_head
         torch.Size([16, 15, 9, 64])
+        >>> other = run(engine, corrupted, base=clean, first=10)
+        >>> other["k"][10].shape                      # batch pos kv_head d_head
+        torch.Size([16, 5, 3, 64])
     """
     tokens = torch.as_tensor(tokens, device=engine.device)
     _check_tokens(engine, tokens)
@@ -137,7 +149,7 @@ def run(
                 " resid_pre)"
             )
         kept[kind] = []
-    check_kept(engine, keep, tokens)
+    check_kept(engine, keep, tokens[:, first:])
 
     def keeper(kind: str) -> Callable[[Any], Tensor]:
         def keep(value: Tensor) -> Tensor:
@@ -152,13 +164,36 @@ def run(
 
     touch = {kind: keeper(kind) for kind in kept}
     with torch.no_grad():
-        x = embed(engine, tokens) if resid is None else resid
-        view, x = window(engine, 0, tokens.shape[1]), x[None]
-        x = run_from(engine, x, view, 0, stop, touch=lambda number, x: touch)[0]
+        x = embed(engine, tokens)[:, first:] if resid is None else resid
+        view, x = window(engine, first, tokens.shape[1]), x[None]
+        before = earlier(engine, base, first)
+        x = run_from(engine, x, view, 0, stop, prefix=before, touch=lambda number, x: touch)[0]
         final_logits = None
         if stop is None and logits is not None:
             final_logits = unembed(engine, x[:, -1] if logits == "end" else x)
-    return Run(tokens, x, final_logits, kept)
+    return Run(tokens[:, first:], x, final_logits, kept)
+
+
+def earlier(
+    engine: Engine, base: Run | None, first: int
+) -> Callable[[int], tuple[Tensor, Tensor]] | None:
+    """For each layer the rotated keys and the values of the positions before `first`, from a run
+    that kept "k" and "v"; None where there are none.
+    """
+    if not first:
+        return None
+    if base is None or not {"k", "v"} <= set(base.kept):
+        raise ValueError(
+            f"first={first} needs base=, the run whose keys and values come before (kept 'k' and"
+            " 'v')"
+        )
+    early = window(engine, 0, first)
+
+    def prefix(number: int) -> tuple[Tensor, Tensor]:
+        k, v = base["k"][number][:, :first], base["v"][number][:, :first]
+        return keys(engine.layers[number], k, early), v
+
+    return prefix
 
 
 def entering(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
-from interp.engine.forward import KINDS, Run, Touch, embed, keys, run_from, window
+from interp.engine.forward import KINDS, Run, Touch, earlier, embed, run_from, window
 from interp.engine.weights import Engine
 
 NO_GRADIENT = (
@@ -145,11 +145,7 @@ def record(
             raise unknown(
                 "kind of activation", kind, known, "gradients(engine, tokens, read, ('z',))"
             )
-    if first and base is None:
-        raise ValueError(
-            f"first={first} needs base=, the run whose keys and values come before (kept 'k' and"
-            " 'v')"
-        )
+    before = earlier(engine, base, first)
     taps: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
 
     def tap(kind: str) -> Callable[[Tensor], Tensor]:
@@ -171,16 +167,16 @@ def record(
             .requires_grad_(True)
         )
         x = x if x.ndim == 4 else x[None]
-        view, early = window(engine, first, end), window(engine, 0, first)
+        view = window(engine, first, end)
 
-        def prefix(number: int) -> tuple[Tensor, Tensor]:
-            k, v = base["k"][number][:, :first], base["v"][number][:, :first]
-            return keys(engine.layers[number], k, early).clone(), v.clone()
+        def prefix(number: int) -> tuple[Tensor, Tensor]:  # copies: inference may have made them
+            k, v = before(number)
+            return k.clone(), v.clone()
 
         def here(number: int, _: Tensor) -> Touch:
             return taken if number > layer else _both(touch, taken)
 
-        x = run_from(engine, x, view, layer, prefix=prefix if first else None, touch=here)
+        x = run_from(engine, x, view, layer, prefix=before and prefix, touch=here)
         value = read(engine.final_norm(x if everywhere else x[:, :, -1]))
     if not value.requires_grad:
         raise ValueError(NO_GRADIENT)

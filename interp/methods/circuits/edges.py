@@ -147,6 +147,7 @@ class Edges:
         self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
         self.engine = sweep.choose_engine(model, backend, lambda: engine.find(model))
         self.backend = "hooks" if self.engine is None else "engine"
+        self.before: engine.Run | None = None  # keys and values of the positions before `first`
         with bridge.LOCK, torch.no_grad():
             self._prepare() if self.engine is not None else self._prepare_hooks()
 
@@ -159,6 +160,7 @@ class Edges:
         if self.by == "resample":
             other = engine.run(engine_model, self.task.corrupted, keep=engine.EDGES, logits=None)
             self.other = engine.of_run(engine_model, other, self.first)
+            self.before = other.only("k", "v")  # the two runs agree before `first`
         elif self.by == "mean":
             given = engine.writes(
                 engine_model,
@@ -176,8 +178,17 @@ class Edges:
 
     @cached_property
     def clean(self) -> engine.Run:
-        """The clean run, made when slopes or moves first ask for it: cutting edges does not."""
-        return engine.run(self.engine, self.task.clean, keep=engine.EDGES, logits=None)
+        """The clean run from `first` on, made when slopes or moves first ask for it: cutting edges
+        does not.
+        """
+        return engine.run(
+            self.engine,
+            self.task.clean,
+            keep=engine.EDGES,
+            logits=None,
+            base=self.before,
+            first=self.first,
+        )
 
     def moves(self) -> Float[Tensor, "sender batch pos d_model"]:
         """What each sender writes in the clean run minus that in the other one, from `first` on."""
@@ -185,7 +196,7 @@ class Edges:
             return torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])[
                 :, :, self.first :
             ]
-        return engine.writes(self.engine, self.clean, self.first) - self.other.writes
+        return engine.writes(self.engine, self.clean) - self.other.writes
 
     # --- runs with edges cut ----------------------------------------------------------------------
 
@@ -275,7 +286,7 @@ class Edges:
                     self.task.clean,
                     self.read,
                     resid=resid,
-                    base=self.clean,
+                    base=self.before,
                     first=self.first,
                 )
                 if OTHER in self.places or not self.places:
@@ -304,7 +315,7 @@ class Edges:
             yield None
             return
         start = self.other.writes[0].expand(len(self.task), -1, -1)
-        step = self.clean["resid_pre"][0][:, self.first :] - start
+        step = self.clean["resid_pre"][0] - start
         size = self._together(start)
         for lo in sweep.progress(range(0, len(points), size), "slopes"):
             shares = [1.0 if a is None else a for a in points[lo : lo + size]]
@@ -355,7 +366,7 @@ class Edges:
         """(layer, gradients at its and later receivers) with these senders' writes moved."""
         engine_model = self.engine
         layer, place = divmod(max(turn.start - 1, 0), self.dims.n_heads + 1)
-        resid, away = self.clean["resid_pre"][layer][:, self.first :], moved[turn].sum(0)
+        resid, away = self.clean["resid_pre"][layer], moved[turn].sum(0)
         size = self._together(resid)
         for lo in range(0, len(points), size):
             share_away = resid.new_tensor(points[lo : lo + size]).view(-1, 1, 1, 1) - 1
@@ -368,7 +379,7 @@ class Edges:
                         wrote + by
                     )
                 }
-            options = dict(resid=start, base=self.clean, first=self.first, layer=layer, touch=touch)
+            options = dict(resid=start, base=self.before, first=self.first, layer=layer, touch=touch)
             yield layer, engine.slopes(engine_model, self.task.clean, self.read, **options)
 
     # --- by hooks: the definition -----------------------------------------------------------------
@@ -544,6 +555,7 @@ class JoinedEdges(Edges):
         self.device, self.dtype = every[0].device, every[0].dtype
         self.engine = None if any(e.engine is None for e in every) else every[0].engine
         self.backend = "hooks" if self.engine is None else "engine"
+        self.before: engine.Run | None = None  # keys and values of the positions before `first`
 
     def _join(self, of: Callable[[Edges, Any], Tensor], axis: int, extra: Any = None) -> Tensor:
         """What each part gives, with its examples on this axis, in the examples' own order."""

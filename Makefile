@@ -4,6 +4,7 @@
 # make test     every test but the studies' runs; the same as `pytest`
 # make studies  the FAST run of every notebook, studies against their recorded verdicts; every lesson, solved
 # make lint     ruff's format and rules, mypy
+# make constraints    constraints.txt anew: the newest packages that are allowed, if every test passes with them
 # make docs     the documentation site, in site/; `interp docs` opens it
 # Each makes .venv first, with the tested set of packages; a second run starts at once. Python: make PYTHON=python3.12 demo
 PYTHON ?= python3
@@ -11,7 +12,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 SET = pyproject.toml constraints.txt
 
-.PHONY: demo lab quick test studies lint docs install install-test install-docs clean
+.PHONY: demo lab quick test studies lint docs constraints install install-test install-docs clean
 
 demo: install
 	$(PY) -m interp demo
@@ -35,6 +36,9 @@ lint: install-test
 
 docs: install-docs
 	$(PY) -m interp docs --no-browser
+
+constraints: install-test
+	$(PY) release/constraints.py $(ARGS)
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test

@@ -68,7 +68,7 @@ def test_version_and_help(capsys):
             main.main([flag])
         assert done.value.code == 0
     said = capsys.readouterr().out
-    assert said.startswith("interp 0.1.0\n")
+    assert said.startswith("interp 0.2.0\n")
     assert all(
         f"    {name} " in said
         for name in ("demo", "models", "tasks", "run", "discover", "evaluate", "compare", "lab")
@@ -87,7 +87,7 @@ def test_python_dash_m(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-m", "interp", "--version"], cwd=root, capture_output=True, text=True
     )
-    assert (ran.returncode, ran.stdout) == (0, "interp 0.1.0\n")
+    assert (ran.returncode, ran.stdout) == (0, "interp 0.2.0\n")
 
 
 @pytest.mark.parametrize(

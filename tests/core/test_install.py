@@ -65,7 +65,7 @@ def test_notebooks_and_circuits_travel_inside_the_package(inside):
 
 def test_nothing_else_is_inside(inside):
     tops = {path.split("/")[0] for path in inside}
-    assert tops == {"interp", "interp-0.1.0.dist-info"}
+    assert tops == {"interp", "interp-0.2.0.dist-info"}
     assert not [
         path
         for path in inside

@@ -28,7 +28,7 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "benchmarks.md",
     "circuits/METHODS.md": "circuits/methods.md",
-    "circuits/README.md": "circuits/index.md",
+    "circuits/README.md": "circuits/files.md",
     "notebooks/workshop/addresses.md": "workshop/addresses.md",
     "notebooks/workshop/glossary.md": "workshop/glossary.md",
 }
@@ -44,8 +44,12 @@ _bases: dict[str, str] = {}  # a page of the site: the folder that its links sta
 
 
 def on_config(config: Any) -> Any:
-    """The navigation, with the studies and the packages where mkdocs.yml names them."""
+    """The navigation, with the studies, the packages and new pages where mkdocs.yml has a word."""
     nav = {"STUDIES": _study_nav(), "TOURS": _study_nav(tours=True), "REFERENCE": _reference_nav()}
+    named = str(config.nav)
+    here = Path(config.docs_dir)
+    pages = sorted(p.relative_to(here).as_posix() for p in here.rglob("*.md"))
+    nav["OTHERS"] = [page for page in pages if page not in named]  # by their own titles
 
     def filled(entries: list) -> list:
         out: list = []
@@ -218,19 +222,34 @@ def study(name: str) -> str:
 
 
 def _claims(rows: list[dict]) -> str:
-    lines = ["| verdict | claim | measured | needs |", "| --- | --- | --- | --- |"]
+    lines = ["| verdict | claim | measured | control | needs |", "| --- | --- | --- | --- | --- |"]
     for r in rows:
         narrow = " (narrow)" if r.get("narrow") else ""
-        got = r.get("measured")
-        number = f"{got['value']:.3g} ({got['low']:.3g} to {got['high']:.3g})" if got else ""
-        if got:
-            number += f", {r.get('metric', '')}"
-        cells = [f"{MARK[r['verdict']]} {r['verdict']}{narrow}", claim_text(r), number]
-        cells += [r.get("thresholds", "")]
+        parts = r.get("parts") or [r]
+        got, beside = (
+            [text for p in parts if (text := _number(p, key, named=len(parts) > 1))]
+            for key in ("measured", "control_measured")
+        )
+        cells = [
+            f"{MARK[r['verdict']]} {r['verdict']}{narrow}",
+            claim_text(r),
+            "<br>".join([*got, r["metric"]]),
+            "<br>".join([*beside, r.get("control") or "none"]),
+            r.get("thresholds", ""),
+        ]
         lines.append(
             "| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |"
         )
     return "\n".join(lines)
+
+
+def _number(part: dict, key: str, *, named: bool) -> str:
+    """A measured number with its interval, after its part's name where there are several."""
+    got = part.get(key)
+    if not got:
+        return ""
+    name = f"{part['name']}: " if named else ""
+    return f"{name}{got['value']:.3g} ({got['low']:.3g} to {got['high']:.3g})"
 
 
 # --- the reference --------------------------------------------------------------------------------

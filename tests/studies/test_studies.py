@@ -2,6 +2,7 @@
 model.
 """
 
+import importlib
 import json
 import subprocess
 import sys
@@ -493,3 +494,23 @@ def test_unknown_study_and_light_import(folder):
         ).strip()
         == "[]"
     )
+
+
+def test_the_list_of_claims_says_which_part_of_a_shared_sentence_was_tested(monkeypatch):
+    """Two rows of one quote are told apart; a study without claims of a paper shows ours."""
+    board = importlib.import_module("interp.studies.notebooks.scoreboard")
+    base = dict(verdict="holds", source="abstract", narrow=[], gates=[], question="")
+    rows = [
+        base | dict(key="a", quote="Half and half.", says="The first half"),
+        base | dict(key="b", quote="Half and half.", says="The second half"),
+        base | dict(key="c", quote="Alone.", says="By itself"),
+    ]
+    assert [board._part_of(r, rows) for r in rows] == [
+        ". Of this: The first half",
+        ". Of this: The second half",
+        "",
+    ]
+    ours = [base | dict(key="q", quote="", says="Is it?", question="Is it?")]
+    assert board._of_the_paper(ours) == "none was tested; our questions: ✔ 1 holds"
+    assert board._of_the_paper(rows + ours) == "✔ 3 holds"
+    assert board._of_the_paper([]) == "not run yet"

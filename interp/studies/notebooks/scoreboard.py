@@ -31,7 +31,7 @@ def _tally(rows: list[dict], *kinds: str) -> str:
     return text or (
         f"not quoted yet: {old}"
         if old
-        else "states none that could be tested"
+        else "none was tested"
         if rows and "paper" in kinds
         else ""
         if rows
@@ -91,15 +91,25 @@ def short_table(folder: Path | None = None, link: str = "") -> str:
         cells = [
             f"[{name}]({link}{name}.ipynb)",
             opening["title"],
-            _tally(rows, "paper"),
+            _of_the_paper(rows),
             _first_sentence(opening["found"]),
         ]
         out.append("| " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(out)
 
 
+def _of_the_paper(rows: list[dict]) -> str:
+    """The counts of the paper's own claims; of a study without any, those of our questions."""
+    paper = not rows or any(kind_of(r) != "ours" for r in rows)
+    ours = "" if paper else _tally(rows, "ours")
+    return f"{_tally(rows, 'paper')}; our questions: {ours}" if ours else _tally(rows, "paper")
+
+
 def claims(folder: Path | None = None) -> str:
-    """Every claim with its verdict, a list a study: the paper's, quoted, and then our questions."""
+    """Every claim with its verdict, a list a study: the paper's, quoted, and then our questions.
+
+    Where two rows of a study quote one sentence, each says which part of it was tested.
+    """
     folder, out, every = Path(folder or home()), [], []
     for name in names(folder):
         rows, _ = _record(name, folder)
@@ -108,12 +118,19 @@ def claims(folder: Path | None = None) -> str:
             out += ["", f"**{name}**", ""]
             out += [
                 f"- {MARK[r['verdict']]} **{r['verdict']}**{_narrow(r)}{_asked(r)}:"
-                f" {' '.join(claim_text(r).split())}"
+                f" {' '.join(claim_text(r).split())}{_part_of(r, rows)}"
                 for kind in KINDS
                 for r in rows
                 if kind_of(r) == kind
             ]
     return "\n".join([*out, "", comparisons(every)] if every else out)
+
+
+def _part_of(r: dict, rows: list[dict]) -> str:
+    """What is tested of a sentence that other rows quote, too."""
+    quote = r.get("quote")
+    shared = quote and sum(x.get("quote") == quote for x in rows) > 1
+    return f". Of this: {' '.join(r['says'].split())}" if shared and r["says"] != quote else ""
 
 
 def _narrow(r: dict) -> str:

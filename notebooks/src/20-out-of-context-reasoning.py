@@ -235,8 +235,8 @@ interp.plots.lines(
 # with a smaller Frobenius norm and the same margin therefore exists, and the training of the single matrix has not found it. The ratio itself still
 # moved, from 0.75 at half the training to 0.65 at the end. We compare two trainings on their way rather than the two minima of the theory, so this
 # claim is *not testable here*. The figure shows how the two maps differ (seed 0): the factors' map has about twenty directions of
-# similar size and little beyond them, and there are twenty cities; the single matrix has one large direction, and then
-# forty small ones in two groups of twenty.
+# similar size and little beyond them, and there are twenty cities; the single matrix has one large direction and about
+# forty small ones at two levels.
 #
 # ## A question of our own: how many pairs does such a memory hold?
 #

@@ -30,7 +30,7 @@ _GROUPS = {
     " patchscope probe",
     "circuits": "discover evaluate faithfulness_curve circuits",
     "push": "steer features",
-    "train and study": "toys studies workshop texts",
+    "train and study": "finetune toys studies workshop texts",
     "types": "Site Intervention Task Result Circuit Direction Subspace",
     "everything else": "methods models sites",
 }

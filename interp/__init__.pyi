@@ -27,6 +27,7 @@ from interp.methods.attention.head_scores import head_scores as head_scores
 from interp.methods.circuits.discovery import discover as discover
 from interp.methods.circuits.evaluate import evaluate as evaluate
 from interp.methods.circuits.faithfulness_curve import faithfulness_curve as faithfulness_curve
+from interp.methods.finetuning.finetune import finetune as finetune
 from interp.methods.inputs.attribute import attribute as attribute
 from interp.methods.lenses.jacobian_lens import jacobian_lens as jacobian_lens
 from interp.methods.lenses.logit_attribution import logit_attribution as logit_attribution

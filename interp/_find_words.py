@@ -177,6 +177,13 @@ TABLE = (
         "attribute(model, text, by='occlusion').plot()",
     ),
     _row(
+        "fine-tuning | fine tuning | finetuning | fine-tune | train a model further | lora | peft"
+        " | low-rank adaptation | sft | supervised fine-tuning | lofit | head offsets"
+        " | continue training | adapter",
+        "interp.finetune interp.methods.finetuning.read_finetuned",
+        "finetune(model, task, how='lora').sheet",
+    ),
+    _row(
         "hook | hooks | run_with_hooks | register_forward_hook | intervene",
         "interp.Intervention interp.run",
     ),

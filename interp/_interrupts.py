@@ -1,10 +1,12 @@
 """What Ctrl-C, or a notebook's interrupt button, gives back: one line, and what is finished."""
 
+import contextlib
 import functools
 import inspect
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
@@ -60,6 +62,26 @@ def keeping() -> Stop | None:
     None where it cannot, so that the interrupt has to pass through.
     """
     return _THREAD.stop
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Inside, an interrupt waits until the end, so that what is done there is done as a whole.
+
+    Python gives interrupts to the main thread alone: elsewhere there is nothing to hold back.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    waiting: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 def one_line(verb: Callable[P, T]) -> Callable[P, T]:

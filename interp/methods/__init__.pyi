@@ -1,6 +1,7 @@
 from interp.methods import ablation as ablation
 from interp.methods import attention as attention
 from interp.methods import circuits as circuits
+from interp.methods import finetuning as finetuning
 from interp.methods import inputs as inputs
 from interp.methods import lenses as lenses
 from interp.methods import patching as patching

@@ -15,6 +15,7 @@ import logging
 import operator
 import os
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -399,14 +400,19 @@ def split_again(model: Any) -> None:
     TransformerLens splits a fused projection when it wraps a model. Some of the parts are views of
     it, others copies, which would keep the old numbers.
     """
+    for one in _fused(model):
+        one.follow()
+
+
+def _fused(model: Any) -> list["_Fused"]:
+    """The model's fused projections, each with the parts that it was split into."""
     fused = model.__dict__.get("_interp_fused")
-    if fused is None:
+    if fused is None or None in fused:  # None: in a copy of the model
         fused = [
             _Fused(part, how) for part in model.modules() for how in SPLITS if _splits(part, how)
         ]
         object.__setattr__(model, "_interp_fused", fused)
-    for one in fused:
-        one.follow()
+    return fused
 
 
 def _splits(part: Any, how: str) -> bool:
@@ -436,6 +442,153 @@ class _Fused:
                 old = getattr(self.part, name).original_component
                 for key, value in projection.named_parameters():
                     getattr(old, key).data = value.data
+
+    @torch.no_grad()
+    def _numbered(self) -> list[tuple[Any, str, Tensor]]:
+        """Each parameter of the parts, and for each of its entries the number of the entry of the
+        fused parameters that it is, from 1 on; 0 for what the split has made.
+
+        Found by splitting numbers.
+        """
+        numbered, count = copy.deepcopy(self.part.original_component), 1
+        theirs = dict(numbered.named_parameters())
+        ours = {id(p): name for name, p in self.part.original_component.named_parameters()}
+        for p in self.watch.all:
+            entries = torch.arange(count, count + p.numel(), dtype=torch.float64, device=p.device)
+            theirs[ours[id(p)]].data = entries.view(p.shape)
+            count += p.numel()
+        found = []
+        for name, projection in zip(SPLITS[self.how], getattr(self.part, self.how)(numbered)):
+            part = getattr(self.part, name).original_component
+            for key, entries in projection.named_parameters():
+                found.append((part, key, entries.flatten().round().long()))
+        return found
+
+    def sources(self) -> list[Tensor]:
+        """The fused parameters: a run reads the parts in their place."""
+        used = torch.cat([entries for _, _, entries in self._numbered()]).unique()
+        out, first = [], 1
+        for p in self.watch.all:
+            if bool(((used >= first) & (used < first + p.numel())).any()):
+                out.append(p)
+            first += p.numel()
+        return out
+
+    @torch.no_grad()
+    def join(self) -> None:
+        """Writes the parts back into the fused projection: the inverse of the split."""
+        flat = torch.cat([p.flatten() for p in self.watch.all])
+        for part, key, entries in self._numbered():
+            there = entries > 0
+            flat[entries[there] - 1] = getattr(part, key).detach().flatten()[there]
+        first = 0
+        for p in self.watch.all:
+            p.copy_(flat[first : first + p.numel()].view(p.shape))
+            first += p.numel()
+        self.watch.follow()
+
+
+# --- training: a model of its own, and the parts that can be trained ------------------------------
+
+MATRICES = {
+    "q": ("attn", ("q",)),
+    "k": ("attn", ("k",)),
+    "v": ("attn", ("v",)),
+    "o": ("attn", ("o",)),
+    "gate": ("mlp", ("gate",)),
+    "in": ("mlp", ("in", "up")),
+    "out": ("mlp", ("out", "down")),
+}
+
+
+def copied(model: Any, name: str) -> Any:
+    """A model of the same kind with weights of its own, frozen; the tokenizer is shared.
+
+    Example:
+        >>> new = copied(model, "my-model, fine-tuned")
+
+    Raises:
+        ValueError: If a hook of the user's is on the model.
+    """
+    hooked = ready(model).hooked
+    if hooked:
+        raise ValueError(
+            f"a hook of yours is on {hooked}, and a copy of the model would keep it: remove it"
+            " first (model.reset_hooks())"
+        )
+    with torch.no_grad():  # some components keep the last run's pattern, with all it was made of
+        _hooked(model, probe(model), [])
+    memo = {id(model.tokenizer): model.tokenizer}
+    new = copy.deepcopy(model, memo)
+    new.cfg.model_name = name
+    for part in new.modules():
+        for key, value in list(vars(part).items()):
+            if isinstance(value, types.FunctionType):
+                vars(part)[key] = _of_the_copy(value, memo)
+    return new.requires_grad_(False)
+
+
+def _of_the_copy(function: types.FunctionType, memo: dict[int, Any]) -> types.FunctionType:
+    """The function with the copies of the modules that it holds on to (deepcopy leaves functions as
+    they are, and TransformerLens gives some modules a `forward` of their own).
+    """
+
+    def copied(value: Any) -> Any:
+        return memo.get(id(value), value) if isinstance(value, torch.nn.Module) else value
+
+    cells = [types.CellType(copied(cell.cell_contents)) for cell in function.__closure__ or ()]
+    defaults = tuple(map(copied, function.__defaults__ or ()))
+    new = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, defaults, tuple(cells)
+    )
+    new.__kwdefaults__ = {k: copied(v) for k, v in (function.__kwdefaults__ or {}).items()}
+    return new
+
+
+def trainable(model: Any, layers: Sequence[int] | None = None) -> dict[str, Tensor]:
+    """The parameters that a run reads, by name: all of them, or those of some layers.
+
+    A fused projection is left out, because a run reads the parts it was split into (see `joined`);
+    so is a bias of the unembedding that is all zeros, which TransformerLens gives to models that
+    have none.
+    """
+    unread = {id(p) for one in _fused(model) for p in one.sources()}
+    bias = getattr(getattr(model.unembed, "original_component", None), "bias", None)
+    if isinstance(bias, Tensor) and not bias.any():
+        unread.add(id(bias))
+    chosen = None
+    if layers is not None:
+        chosen = {id(p) for layer in layers for p in model.blocks[layer].parameters()}
+    return {
+        key: p
+        for key, p in model.named_parameters()
+        if id(p) not in unread and p.is_floating_point() and (chosen is None or id(p) in chosen)
+    }
+
+
+def joined(model: Any) -> None:
+    """Puts the parts of fused projections back into them, after the parts have been trained."""
+    for one in _fused(model):
+        one.join()
+
+
+def linear(model: Any, layer: int, which: str) -> Any:
+    """The linear map of a layer that a name of `MATRICES` means: a torch Linear, or a Conv1D of
+    transformers, whose weight is transposed; None where the layer has none.
+    """
+    part, names = MATRICES[which]
+    home = getattr(model.blocks[layer], part, None)
+    for name in names:
+        found = getattr(home, name, None)
+        found = getattr(found, "original_component", found)
+        if getattr(getattr(found, "weight", None), "ndim", 0) == 2:
+            return found
+    return None
+
+
+def transposed(module: Any) -> bool:
+    """Whether a linear map keeps its weight as [in out] (Conv1D) in place of [out in]."""
+    return type(module).__name__ == "Conv1D"
 
 
 def training_sentence(part: str) -> str:

@@ -131,6 +131,20 @@ def read_again(m, t):
     return interp.logit_lens(m, t, lens=lens)
 
 
+def before_and_after(m, t, **options):
+    """What a fine-tuned model does, and the losses on the way."""
+    tuned = interp.finetune(m, t, **options)
+    return tuned.sheet, tuned.heldout, tuned.losses, tuned.changes
+
+
+def trained_again(m, t):
+    """The logits of a model that was trained, kept and read."""
+    with TemporaryDirectory() as folder:
+        tuned = interp.finetune(m, t, how="lora", steps=2)
+        path = tuned.save(Path(folder) / "it.safetensors")
+        return interp.run(interp.methods.finetuning.read_finetuned(path, m).model, t).logits
+
+
 VERBS = {
     "ablate": lambda m, t: interp.ablate(m, t, "L*H*"),
     "ablate, hooks": lambda m, t: interp.ablate(m, t, "mlp.*@END", by="resample", **HOOKS),
@@ -228,6 +242,13 @@ VERBS = {
     "ranked_ablation": lambda m, t: interp.methods.ablation.ranked_ablation(
         m, t, ["L0H1", "L1H0"], [1, 2], sets=2
     ),
+    **{
+        f"finetune, {how}": lambda m, t, how=how, more=more: before_and_after(
+            m, t, how=how, steps=2, **more
+        )
+        for how, more in {"full": {"layers": [1]}, "lora": {}, "offsets": {"heads": "L1H*"}}.items()
+    },
+    "read_finetuned": lambda m, t: trained_again(m, t),
     "run": lambda m, t: interp.run(m, t, keep=["L*H*.z@IO", "resid_post.1"]),
     "steering_side_effect": lambda m, t: interp.methods.steering.steering_side_effect(
         m, TEXTS, direction()
@@ -410,7 +431,8 @@ WIDGETS = {
 }
 # What reads results, dictionaries or files alone, and meets no tensor of a model.
 NO_MODEL = {
-    *"Direction Lens Metric Subspace agreement cpr_cmd attribution_error discover".split(),
+    *"Direction FineTuned Lens Metric Subspace agreement cpr_cmd".split(),
+    *"attribution_error discover".split(),
     "with_evaluation",
     *"head_overlap random_circuits random_heads repeated_tokens roc_curve".split(),
     "attention_times_effect",

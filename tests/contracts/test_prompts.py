@@ -42,6 +42,7 @@ READS = {
     "ablate": lambda m, x: interp.ablate(m, x, "L*H*", by="zero"),
     "ablate to others": lambda m, x: interp.ablate(m, x, "L*H*", reference=TEXTS),
     "greedy_ablation": lambda m, x: ABLATION.greedy_ablation(m, x, "L*H*", steps=1, by="zero"),
+    "finetune": lambda m, x: interp.finetune(m, x, steps=1),
     "effect": lambda m, x: interp.effect(m, x, ZERO),
     "attribute": lambda m, x: interp.attribute(m, x, at="END", steps=2, baseline=5),
     "attention_knockout": lambda m, x: interp.attention_knockout(m, x, "END", 0),

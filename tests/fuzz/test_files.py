@@ -22,6 +22,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from dictionaries import cross_layer
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -318,6 +319,23 @@ FORMATS = {
         lambda p: features.load(p, site="resid_post.1"),
     ),
     "circuit-tracer": ("set", write_other("circuit_tracer/jumprelu"), features.load_all),
+    "Gemma Scope 2": (
+        "layer_1_width_16k_l0_small_affine",
+        write_other(
+            "gemma_scope_2/gemma-scope-2-1b-pt/transcoder_all/layer_1_width_16k_l0_small_affine"
+        ),
+        features.load,
+    ),
+    "circuit-tracer, cross-layer": (
+        "clt",
+        write_other("circuit_tracer/cross_layer_jumprelu"),
+        features.CrossLayerTranscoder.load,
+    ),
+    "cross-layer transcoder": (
+        "own",
+        lambda p: cross_layer(d=4, n=5).save(p),
+        features.CrossLayerTranscoder.load,
+    ),
     "crosscoder": ("crosscoder", write_crosscoder, features.Crosscoder.load),
     "run": ("run", write_run, read_run),
     "notebook": ("n.ipynb", write_notebook, lambda p: page.export(p, p.with_suffix(".html"))),

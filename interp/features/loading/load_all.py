@@ -57,6 +57,8 @@ def load_all(
             )
         found = [one for one, layer in zip(found, there) if layer in wanted]
     if not found:
+        if circuit_tracer.finds(folder) or (folder / "cross_layer.json").is_file():
+            read(folder, Where())  # says what is there: a cross-layer transcoder
         raise ValueError(f"{str(folder)!r} holds no folder or file with a dictionary")
     if model is not None:
         prose = texts.prose() if model.tokenizer is not None else None

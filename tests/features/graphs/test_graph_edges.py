@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from dictionaries import cross_layer, per_layer
+from families import make
 
 import interp
 from interp import features, sites
@@ -109,11 +110,9 @@ def frozen_effects(model, ids, graph, given):
         def keep(layer):
             return lambda act, hook: read.__setitem__(layer, act)
 
-        hooks = [("ln_final.hook_scale", held)]
+        hooks = [(hook, held) for hook in clean if hook.endswith("hook_scale")]
         for layer in range(d.n_layers):
             hooks += [
-                (f"blocks.{layer}.ln1.hook_scale", held),
-                (f"blocks.{layer}.ln2.hook_scale", held),
                 (f"blocks.{layer}.attn.hook_pattern", held),
                 (name(f"mlp.{layer}"), mlp(layer)),
             ]
@@ -121,6 +120,9 @@ def frozen_effects(model, ids, graph, given):
                 hooks.append((name(by_layer[layer][0]), keep(layer)))
         hooks.append((name("resid_pre.0"), lambda act, hook: act + change[-1]))
         logits = model.run_with_hooks(ids.expand(change.shape[1], -1), fwd_hooks=hooks)[:, -1]
+        cap = getattr(model.cfg, "output_logits_soft_cap", 0.0)
+        if cap and cap > 0:  # a graph explains the logits before they are capped
+            logits = (torch.atanh(logits.double() / cap) * cap).float()
         return read, logits - logits.mean(-1, keepdim=True)
 
     with torch.no_grad():
@@ -161,6 +163,16 @@ def test_every_edge_of_a_cross_layer_transcoder(any_tiny, reads, skip):
     low = [i for i, n in enumerate(graph.nodes) if n.kind == "feature" and n.layer == 0]
     logit = len(graph.nodes) - 1
     assert np.abs(graph.effects[logit, low]).max() > 0.01  # over the layers between
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3"])
+@pytest.mark.parametrize("reads", ["normalized", "module_in"])
+def test_every_edge_where_norms_come_after_the_mlp_too(tiny, family, reads):
+    """As Gemma Scope's transcoders read and write."""
+    words = tiny.tokenizer
+    model = interp.load(make(family, bridge.dims(tiny).d_vocab), tokenizer=words)
+    agrees(model, [cross_layer((0, 1), reads, skip=True)])
+    agrees(model, per_layer([0, 1], "jumprelu_skip_transcoder", reads))
 
 
 def test_every_edge_of_some_layers_beside_others(any_tiny):

@@ -230,6 +230,7 @@ def test_gemma_scope_2_without_its_configuration_says_the_same_by_its_folders(tm
     place = tmp_path / "gemma-scope-2-1b-pt" / "transcoder" / SCOPE_2.name
     shutil.copytree(SCOPE_2, place)
     (place / "config.json").unlink()
+    assert len(features.load_all(SCOPE_2.parent)) == 2
     a, b = features.load(SCOPE_2), features.load(place / "params.safetensors")
     assert (a.site, a.to, a.kind) == (b.site, b.to, b.kind)
     assert a.metadata["model"] == "google/gemma-3-1b-pt" and b.metadata["model"] == "gemma-3-1b-pt"
@@ -322,6 +323,17 @@ def test_parts_of_a_cross_layer_transcoder_that_are_missing_are_named(tmp_path, 
         save_file(tensors, path)
     with pytest.raises(ValueError, match=says):
         features.CrossLayerTranscoder.load(folder)
+
+
+def test_a_cross_layer_transcoder_among_others_is_named_with_what_reads_it(tmp_path):
+    for folder in (FILES / "circuit_tracer/cross_layer", tmp_path):
+        clt = features.CrossLayerTranscoder.load(FILES / "circuit_tracer/cross_layer")
+        clt.save(tmp_path)
+        with pytest.raises(ValueError, match="cross-layer.*CrossLayerTranscoder.load"):
+            features.load_all(folder)
+    save_file({"w_enc": torch.zeros(2, 3)}, tmp_path / "params_layer_0.safetensors")
+    with pytest.raises(ValueError, match="Gemma Scope 2's cross-layer .* does not read them"):
+        features.load(tmp_path / "params_layer_0.safetensors")
 
 
 def test_a_folder_without_a_cross_layer_transcoder_says_what_it_looked_for(tmp_path):

@@ -27,7 +27,7 @@ from interp.features.graphs.logit_nodes import logit_nodes, token_texts
 from interp.features.graphs.prompt_parts import LINEAR, Part, prompt_parts
 from interp.features.interventions import SKIP
 from interp.methods.runs import sweep
-from interp.models import bridge
+from interp.models import bridge, placement
 from interp.models import tokens as words
 
 ADDS_UP = {4: 1e-3, 2: 0.1}  # of the largest value, by bytes: farther off than rounding takes it
@@ -83,7 +83,8 @@ def graph(
 
     Raises:
         ValueError: If the prompt is not one, a dictionary is of another width or reads another
-            place, two are of one layer, or the engine does not run this model.
+            place, two are of one layer, an answer is there twice, the graph does not fit into the
+            memory (INTERP_MEMORY), or the engine does not run this model.
 
     Warns:
         UserWarning: If a dictionary was trained on a model of another name.
@@ -98,7 +99,13 @@ def graph(
         of each node are ours.
     """
     started = time.perf_counter()
+    if max_nodes < 1:
+        raise ValueError(f"max_nodes={max_nodes}: at least one latent is a node (try 4000)")
     ids = _one_prompt(model, prompt)
+    if not 0 <= skip <= max(1, ids.shape[1] - 1):
+        raise ValueError(
+            f"skip={skip} of {ids.shape[1]} positions: from 0 on, and some are left (try skip=1)"
+        )
     given = one_a_layer(dictionaries)
     sweep.needs_engine(model, "features.graph", "features.circuit")
     with bridge.LOCK, torch.no_grad():
@@ -144,7 +151,10 @@ def _one_prompt(model: Model, prompt: Any) -> Int[Tensor, "1 pos"]:
     ids = torch.as_tensor(read.ids[0])[None]
     longest = bridge.dims(model).n_ctx
     if ids.shape[1] > longest:
-        raise ValueError(f"a prompt of {ids.shape[1]} tokens: this model reads {longest}")
+        raise ValueError(
+            f"a prompt of {ids.shape[1]} tokens: this model reads {longest} (try its end,"
+            f" ids[:, -{longest}:])"
+        )
     return ids
 
 
@@ -205,6 +215,7 @@ def _assembled(
         ids.shape[1],
         len(parts),
     )
+    _check_memory(engine, columns, len(logits), max_nodes)
     reads = [_reads(held, parts[k], pos, latent) for k, pos, latent in columns.features]
     chosen, effects, biases = _computed(held, parts, columns, reads, ends, weights, max_nodes)
 
@@ -243,6 +254,32 @@ def _assembled(
     about = {"ids": ids[0].tolist(), "against": token, "logit cap": engine.logit_cap}
     about |= {"latents on": len(reads), "latents kept": len(chosen), "adds up to": apart}
     return _Found(nodes, array, dict(zip(names, weights)), tuple(texts), worth, about)
+
+
+def _check_memory(engine: Engine, columns: _Columns, n_logits: int, max_nodes: int) -> None:
+    """Nothing where the effects fit into the budget of memory; otherwise a ValueError that names
+    what would fit.
+    """
+
+    def need(share: float, most: int) -> float:
+        """The bytes of a graph of this share of the positions."""
+        on, rest = share * len(columns.features), share * (len(columns) - len(columns.features))
+        rows = min(on, most) + n_logits
+        work = 16.0 * AT_ONCE * share * columns.length * engine.d_model
+        return work + 8 * rows * (on + rest) + 36 * (rows + rest) ** 2
+
+    length, has = columns.length, placement.budget(engine.device)
+    fitting = (n for n in range(length - 1, 1, -1) if need(n / length, max_nodes) <= has)
+    shorter = next(fitting, None)
+    fewer = next((n for n in (2000, 1000, 500, 200) if n < max_nodes and need(1, n) <= has), None)
+    advice = [f"about {shorter} tokens fit"] if shorter else []
+    advice += [f"max_nodes={fewer} fits"] if fewer else []
+    placement.check_budget(
+        need(1, max_nodes),
+        engine.device,
+        f"a graph of {length:,} tokens with {len(columns.features):,} latents on",
+        " and ".join(advice) or "take fewer dictionaries",
+    )
 
 
 def _reads(held: HeldRun, part: Part, pos: int, latent: int) -> tuple[Target, float]:

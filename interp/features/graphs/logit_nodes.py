@@ -37,12 +37,19 @@ def logit_nodes(
         picked = [words.single(tokenizer, text) for text in answers]
         if not picked:
             raise ValueError("answers=[] names no logit (try [' Paris'])")
+        twice = next((text for text, one in zip(answers, picked) if picked.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"answers={list(answers)} names {twice!r} twice")
     mean = W_U.float().mean(0)
     against = None
     if wrong is not None:
         if len(picked) != 1:
             raise ValueError(f"wrong={wrong!r} is compared with one answer, got {len(picked)}")
         against = words.single(tokenizer, wrong)
+        if against == picked[0]:
+            raise ValueError(
+                f"wrong={wrong!r} is the answer itself: there is no difference to explain"
+            )
     texts = token_texts(model, picked)
     nodes, ends = [], []
     for token, label in zip(picked, texts):

@@ -19,6 +19,19 @@ RECIPES = {
             lr=3e-3,
             warmup=50,
         ),
+        # Four layers with MLPs, on words of the documentation among blocks that come again: one
+        # minute of one core. Many of its heads share the work: none is an induction head by itself.
+        Recipe(
+            "induction in text",
+            data="text_with_repeats",
+            data_options={"vocab": 150, "n_ctx": 32, "repeats": 0.75, "shortest": 2, "longest": 8},
+            model={"n_layers": 4, "n_heads": 2, "d_model": 64, "mlp": 256, "positions": "rotary"},
+            steps=1700,
+            batch=32,
+            lr=4e-3,
+            warmup=100,
+            schedule="linear",
+        ),
     )
 }
 

@@ -3,6 +3,7 @@ influence and pruning by hand and by another tool's numbers; files both ways.
 """
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -262,6 +263,24 @@ def test_a_damaged_file_is_one_sentence(drawn, tmp_path, change, says):
     assert "graph.json" in str(raised.value)
 
 
+def word(model):
+    """A text that is one token."""
+    return model.tokenizer.decode([int(prompt(model)[0, 3])])
+
+
+def test_a_prompt_that_does_not_fit_into_the_memory_is_told_what_would(tiny, monkeypatch):
+    given, long = transcoders(tiny), prompt(tiny, 24)
+    monkeypatch.setenv("INTERP_MEMORY", "0.004")
+    with pytest.raises(ValueError, match="a graph of 24 tokens with .* latents on takes") as raised:
+        features.graph(tiny, long, given)
+    said = re.search(r"about (\d+) tokens fit", str(raised.value))
+    assert said and 1 < int(said[1]) < 24 and "INTERP_MEMORY" in str(raised.value)
+    short = features.graph(tiny, long[:, : int(0.8 * int(said[1]))], given)
+    assert len(short.tokens) == int(0.8 * int(said[1]))
+    monkeypatch.delenv("INTERP_MEMORY")
+    assert len(features.graph(tiny, long, given).tokens) == 24
+
+
 def test_groups_are_named_in_the_picture_and_the_text(drawn):
     import matplotlib.pyplot as plt
 
@@ -311,6 +330,12 @@ def test_the_picture_shows_the_strongest_and_says_what_it_leaves_out(drawn):
         ),
         (lambda m, d: features.graph(m, prompt(m), d, wrong=" Paris"), "needs answers"),
         (lambda m, d: features.graph(m, prompt(m), d, answers=[]), "names no logit"),
+        (lambda m, d: features.graph(m, prompt(m), d, answers=[word(m)] * 2), "twice"),
+        (lambda m, d: features.graph(m, prompt(m), d, answers=[word(m)], wrong=word(m)), "itself"),
+        (lambda m, d: features.graph(m, prompt(m), d, max_nodes=-1), "max_nodes=-1"),
+        (lambda m, d: features.graph(m, prompt(m), d, max_nodes=0), "max_nodes=0"),
+        (lambda m, d: features.graph(m, prompt(m), d, skip=-1), "skip=-1 of 7 positions"),
+        (lambda m, d: features.graph(m, prompt(m), d, skip=7), "skip=7 of 7 positions"),
         (lambda m, d: features.graph(m, torch.zeros(1, 9999, dtype=int), d), "9999 tokens"),
     ],
 )

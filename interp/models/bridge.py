@@ -128,7 +128,8 @@ def hooked(net: Any, tokenizer: Any, cfg: Any) -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from transformer_lens.hook_points import HookedRootModule, HookPoint
+        from transformer_lens import HookedRootModule
+        from transformer_lens.hook_points import HookPoint
 
     class Hooked(HookedRootModule):
         """Runs its net; the net's parts are its own."""

@@ -35,7 +35,7 @@ def main() -> int:
         held = Path(tmp) / "held.txt"
         held.write_text(next(x for x in old.splitlines() if x.startswith("torch==")) + "\n")
         check.run([*pip, "-c", held, "-e", f"{check.ROOT}[test,docs]"])
-        new = pinned(check.run([python, "-m", "pip", "freeze", "--exclude-editable"]))
+        new = pinned(check.run([python, "-m", "pip", "freeze", "--all", "--exclude-editable"]))
         if new == old:
             print("constraints.txt is up to date")
             return 0
@@ -65,6 +65,8 @@ def pinned(frozen: str) -> str:
                 pins[name] = version[1] if version else None
             else:
                 pins[name] = found[2]
+    for tool in ("pip", "wheel"):  # what installs is the user's own
+        pins.pop(tool, None)
     unknown = sorted(name for name, version in pins.items() if version is None)
     if unknown:
         raise RuntimeError(f"no version is known for {', '.join(unknown)}")

@@ -86,9 +86,7 @@ def test_a_command_that_fails_says_why(scripts):
 
 
 def test_the_tested_set_is_written_as_it_stands(scripts):
-    frozen = (
-        "numpy==2.4.0\nZlib_ng==1.0\ntorch @ file:///w/torch-2.13.0%2Bcpu-cp311-cp311-linux.whl\n"
-    )
+    frozen = "pip==26.0\nnumpy==2.4.0\nZlib_ng==1.0\ntorch @ file:///w/torch-2.13.0%2Bcpu-cp311-cp311-linux.whl\n"
     assert scripts["constraints"].pinned(frozen) == "torch==2.13.0\nnumpy==2.4.0\nzlib-ng==1.0\n"
     now = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     lines = [line for line in now.splitlines() if not line.startswith("#")]

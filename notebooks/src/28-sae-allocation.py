@@ -40,7 +40,7 @@ from interp import features
 from interp.studies import converged, gate, load_claims, measured, verdicts
 
 SITE = "resid_post.9"
-K, BATCH, TOKENS, WIDTH = (16, 512, 8_000, 512) if FAST else (32, 128, 100_000, 1152)
+K, BATCH, TOKENS, WIDTH = (16, 512, 8_000, 512) if FAST else (32, 128, 200_000, 1152)
 SEEDS = range(2 if FAST else 3)
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # top-k, mutual choice, feature choice
 KINDS = {
@@ -59,7 +59,7 @@ KINDS = {
 # | --- | --- | --- |
 # | model | GPT-2 small, and Gemma 2 2B | SmolLM2-135M, layer 9 |
 # | SAEs | tens of thousands of latents | 1,152 latents, 32 on for each token on average |
-# | training | hundreds of millions of tokens | 100,000 tokens of Python documentation, 780 steps of 128 |
+# | training | hundreds of millions of tokens | 200,000 tokens, 1,562 steps of 128: 60,000 tokens of Python documentation, each read about three times |
 # | auxiliary loss | aux_zipf_loss | aux_k_loss: the formula of the other was not at hand |
 #
 # (The left column is from memory.)
@@ -205,7 +205,7 @@ hard = features.l0_difficulty_correlation(
     model, pairs, heldout.part(0, 4 if FAST else 32), acts.tokens
 )
 hard.sel(dictionary=[some.name for some in pairs[::2]]).plot(
-    title="Correlation of a token's latents with how hard it is"
+    title="A token's latents and how hard it is"
 )
 # %%
 names = {"loss": "next-token loss", "rarity": "rarity of the token"}

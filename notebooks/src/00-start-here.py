@@ -82,7 +82,7 @@ print(able)
 # %%
 swapped = interp.tasks.ioi(model, n=n, seed=0, corruption="swap")
 patched = interp.patch(model, swapped, "resid_pre.*@*", unit="fraction")
-patched.plot(title="Answer restored, by layer and token")
+patched.plot(title="Answer restored, by layer and token", centred=False)
 
 # %% [markdown]
 # It starts at S2, where the prompts differ, stays there for twenty layers, and is carried to END between layers 20 and 24. Something at END must read S2, and

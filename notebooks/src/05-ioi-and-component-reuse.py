@@ -179,7 +179,7 @@ table = Result(
     "overlap of the top 27 heads",
     "share of heads",
 )
-table.plot(title="Overlap of five tasks' circuits, 27 heads each")
+table.plot(title="Heads that two tasks' circuits share")
 
 # %%
 both["IOI", "laundry"].table()
@@ -215,7 +215,8 @@ print(v_reuse, v_colored, v_specific, near.metadata["both"], sep="\n")
 
 # %%
 for name in names:
-    print(f"IOI and {name:16}", cell_correlation(found["IOI"], again[name]))
+    alike = cell_correlation(found["IOI"], again[name])
+    print(f"IOI and {name:16} {alike}, n = {alike.n} prompts")
 
 # %% [markdown]
 # The laundry list's scores are nearly IOI's own (0.91; IOI with itself 0.99). Docstrings reach half of
@@ -346,11 +347,11 @@ turned = interp.effect(
     forced,
     metric=interp.methods.runs.attention_metric(movers, "COLOR", minus="OTHER_COLOR", task=colored),
 )
-gain.plot(title="Colored Objects: change of accuracy, heads made to attend to the wrong colors")
+gain.plot(title="Colored Objects: change of accuracy, heads turned to wrong colors")
 
 # %%
 turned.plot(
-    title="Colored Objects: change of the movers' attention to the right color, minus a wrong one"
+    title="Colored Objects: movers' attention, right minus wrong color"
 )
 
 # %%

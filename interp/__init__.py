@@ -31,6 +31,7 @@ _GROUPS = {
     "circuits": "discover evaluate faithfulness_curve circuits",
     "push": "steer features",
     "train and study": "finetune toys studies workshop texts",
+    "many points": "over scale",
     "types": "Site Intervention Task Result Circuit Direction Subspace",
     "everything else": "methods models sites",
 }

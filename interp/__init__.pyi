@@ -9,6 +9,7 @@ from interp import models as models
 from interp import plots as plots
 from interp import replications as replications
 from interp import results as results
+from interp import scale as scale
 from interp import sites as sites
 from interp import studies as studies
 from interp import tasks as tasks
@@ -48,6 +49,7 @@ from interp.methods.steering.generate import generate as generate
 from interp.methods.steering.steer import steer as steer
 from interp.models.loading import load as load
 from interp.results import Result as Result
+from interp.scale.over import over as over
 from interp.sites import Site as Site
 from interp.tasks.chat import chat as chat
 from interp.tasks.task import Task as Task

@@ -27,6 +27,10 @@ TABLE = (
         "logit attribution | dla | direct effect | direct logit attribution",
         "interp.logit_attribution",
     ),
+    _row(
+        "slurm | cluster | job array | sbatch | dask | submitit | parallel | seeds | grid of runs",
+        "interp.over interp.scale.join interp.scale.loaded",
+    ),
     _row("patching | activation patching | causal mediation analysis", PATCH),
     _row("interchange intervention | interchange | swap", f"interp.interchange {PATCH}"),
     _row("resample patching | denoising | noising", PATCH),

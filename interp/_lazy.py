@@ -41,6 +41,9 @@ class _Package(ModuleType):
                 value = public(value, self.__name__, name)
         super().__setattr__(name, value)
 
+    def __reduce__(self) -> tuple[Callable, tuple[str]]:
+        return import_module, (self.__name__,)  # a function that reads it travels to a worker
+
     def __repr__(self) -> str:
         says = self.__dict__.get("_SAYS")
         return says() if says else super().__repr__()

@@ -37,6 +37,7 @@ WORK = {
     "interp.load",
     "interp.models.fetch",
     "interp.models.remove",
+    "interp.scale.loaded",
     "interp.texts.hub",
     "interp.toys.load_or_train",
     "interp.toys.train_seeds",

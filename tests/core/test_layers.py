@@ -38,6 +38,7 @@ ROWS = [
     {"features"},
     {"replications"},
     {"widgets"},
+    {"scale"},
     {"studies"},
     {"workshop"},
     {"cli"},

@@ -616,9 +616,15 @@ class Result:
             unit=self.unit,
             interval=interval,
             labels=self.labels() if self.values.size <= plots.MOST_CELLS else None,
-            missing="not run" if self.metadata.get("interrupted") else "does not apply",
+            missing=self._missing(),
             **self._frame(),
         )
+
+    def _missing(self) -> str:
+        """What a cell without a number is, in words."""
+        if self.metadata.get("interrupted") or self.metadata.get("shard"):
+            return "not run"
+        return "failed" if self.metadata.get("failed") else "does not apply"
 
     def _frame(self) -> dict[str, Any]:
         """What a picture shows beside the values: the whole scale of a share, and what to compare

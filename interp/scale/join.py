@@ -1,6 +1,6 @@
 """Points that were finished, by one call or by many shards, as one Result."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def _gaps(manifest: Manifest, missing: Sequence[int], folder: str | Path) -> str
 
 
 def assembled(
-    manifest: Manifest, records: Mapping[int, Record], files: Folder, note: Iterable[str] = ()
+    manifest: Manifest, records: Mapping[int, Record], files: Folder, shard: str | None = None
 ) -> Result:
     """The Result of these points, NaN at the others and at those that failed.
 
@@ -146,7 +146,9 @@ def assembled(
     if older:
         differ = listed(older[0].made.differs(manifest.made_at(older[0].point)), 3, 80)
         notes.append(f"{len(older)} of {len(every)} points were kept that were made {differ}")
-    notes += note
+    if shard is not None:
+        metadata["shard"] = shard
+        notes.append(f"shard {shard} alone: {len(records)} of {len(every)} points")
     if notes:
         metadata["note"] = "\nnote: ".join(notes)
     if not finished:

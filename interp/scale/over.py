@@ -153,8 +153,7 @@ def over(
         running.close()
         for message, times in warned.items():
             warn(f"{message} (in {times} of {len(todo)} points)" if len(todo) > 1 else message)
-    note = [] if part is None else [f"shard {shard}: {len(ours)} of {len(every)} points"]
-    return assembled(manifest, records, files, note)
+    return assembled(manifest, records, files, None if part is None else f"{part[0]}/{part[1]}")
 
 
 # --- what was typed -------------------------------------------------------------------------------

@@ -14,9 +14,11 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import elsewhere
 import pytest
 import torch
 
+import interp
 from interp import _files, models
 from interp.models import bridge, checks, local
 from interp.models.tiny_models import make, word_tokenizer
@@ -121,6 +123,14 @@ def test_a_device_map_of_one_device_gives_the_same_model(saved, device_map):
     assert bridge.device(mapped).type in ("cpu", "cuda")
     logits = bridge.forward(mapped, tokens).cpu()
     torch.testing.assert_close(logits, bridge.forward(plain, tokens), atol=1e-4, rtol=1e-4)
+
+
+def test_the_engine_stands_aside_for_a_model_on_several_devices_and_says_why():
+    model = models.load("tiny")
+    assert interp.engine.why_not(model) is None
+    model.original_model.model.layers[1].mlp.to(elsewhere.DEVICE)
+    said = interp.engine.why_not(model)
+    assert said == "the model lies on several devices (cpu, elsewhere:0); the hook path runs it"
 
 
 def test_a_path_object_and_a_relative_folder_load(saved, monkeypatch):

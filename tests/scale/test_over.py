@@ -181,6 +181,7 @@ def test_errors_stay_with_their_points_and_only_they_are_tried_again():
         "task='b', seed=1": "ArithmeticError: no such number",
     }
     assert "2 of 6 points failed and are NaN, such as task='a', seed=1 (Arith" in repr(result)
+    assert result._picture()["missing"] == "failed"
     assert interp.over(fails, AXES) == result == join() and len(ran()) == 6
     Path("mended").touch()
     mended = interp.over(fails, AXES, retry=True)
@@ -388,7 +389,10 @@ def test_shards_put_together_are_the_plain_loop(capsys):
     with pytest.raises(FileNotFoundError, match="no points in 'runs': interp.over"):
         join()
     parts = [interp.over(whole, {"seed": range(7)}, shard=f"{k}/3") for k in (1, 3)]
-    assert np.isnan(parts[0].values[[1, 2, 4, 5]]).all() and "shard 1/3: 3 of 7" in repr(parts[0])
+    assert np.isnan(parts[0].values[[1, 2, 4, 5]]).all() and "shard 1/3 alone: 3 of 7" in repr(
+        parts[0]
+    )
+    assert parts[0]._picture()["missing"] == "not run"
     with pytest.raises(ValueError) as gaps:
         join("runs")
     assert str(gaps.value) == (

@@ -430,7 +430,9 @@ def test_a_gap_without_shards_names_the_call(monkeypatch):
 
 
 def drawn(seed):
-    return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+    first = random.random()
+    time.sleep(0.01)  # another thread would draw here
+    return [first, float(np.random.rand()), float(torch.rand(()))]
 
 
 def test_what_is_drawn_hangs_on_the_point_alone():

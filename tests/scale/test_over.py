@@ -568,6 +568,23 @@ def test_anything_with_submit_runs_the_points():
     assert jobs.batches == 1 and len(jobs.jobs) == 5
 
 
+def test_points_that_end_in_any_order_make_the_same_result():
+    class Backwards(Jobs):
+        def submit(self, fn, *args):
+            job = super().submit(fn, *args)
+            job.done = lambda: self.jobs[-1] is job and bool(self.jobs.pop())
+            return job
+
+    def fails(seed):
+        if seed > 2:
+            raise ValueError(f"no prompts for {seed}")
+        return interp.Result(float(seed), (), {}, "n", "u", {"metric": f"m{min(seed, 1)}"})
+
+    plain = interp.over(fails, {"seed": range(5)}, "plain")
+    assert "such as seed=3 (ValueError: no prompts for 3)" in plain.metadata["note"]
+    assert interp.over(fails, {"seed": range(5)}, client=Backwards()) == plain == join()
+
+
 def test_workers_that_are_gone_are_a_sentence_and_the_call_goes_on():
     class Gone(Jobs):
         def submit(self, fn, *args):

@@ -155,23 +155,20 @@ def cost(job: Callable[[], Any]) -> float:
 
 
 def measure(seconds: float) -> None:
-    """Fills every axis; a case that would take more than its share of the time is left out."""
-    share = seconds / sum(len(axis.powers) for axis in AXES)
+    """Fills every axis; a case that would take more than what is left of the time is left out."""
     job = VERBS["head sweep"], VERBS["edge scores (EAP)"]
     warm = llama(layers=2)
     for verb in job:  # what is done once in a process
         verb(warm, pairs(warm, n=1))
     for axis in AXES:
-        spent = dict.fromkeys(axis.powers, 0.0)
         axis.measured = {verb: [] for verb in axis.powers}
         for place, model, task in cases(axis):
             for verb, found in axis.measured.items():
                 growth = (place / found[-1][0]) ** max(axis.powers[verb][0]) if found else 1.0
-                if found and spent[verb] + growth * found[-1][1] > share:
+                if found and time.process_time() + growth * found[-1][1] > seconds:
                     print(f"{axis.name} {place:,}: {verb} is left out", flush=True)
                     continue
                 took = cost(lambda: VERBS[verb](model, task))
-                spent[verb] += took
                 found.append((place, took))
                 print(f"{axis.name} {place:,}: {verb} {took:.3g} s", flush=True)
 
@@ -219,9 +216,10 @@ def rows() -> list[list[Any]]:
 def draw(path: Path) -> None:
     """The measured costs as points, the laws as lines."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     figure = Figure(figsize=(11, 3.1), layout="constrained", facecolor="white")
-    panels = figure.subplots(1, len(AXES))
+    panels = figure.subplots(1, len(AXES), sharey=True)
     for panel, axis in zip(panels, AXES):
         for verb, found in axis.measured.items():
             x, y = np.array(found).T
@@ -230,6 +228,13 @@ def draw(path: Path) -> None:
             panel.plot(line, value(law(found, powers), powers, line), color=COLOURS[verb], lw=1)
             panel.plot(x, y, "o", color=COLOURS[verb], ms=4, label=verb)
         panel.set(xscale="log", yscale="log", xlabel=axis.name)
+        for side in (panel.xaxis, panel.yaxis):
+            side.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+            side.set_minor_formatter(NullFormatter())
+        panel.yaxis.set_major_locator(LogLocator(numticks=9))
+        if axis.name == "layers":
+            panel.set_xticks(axis.cases)
+            panel.xaxis.set_minor_locator(NullLocator())
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("processor seconds")
     panels[0].legend(frameon=False, fontsize=8)
@@ -246,7 +251,7 @@ def main() -> None:
     os.environ["INTERP_PROGRESS"] = "0"
     measure(options.seconds)
     head = ["axis", "verb", "from, to", "CPU s", "last slope", "law", "farthest off", "why"]
-    text = f"Measured on: {machine()}.\n\n{table(head, rows())}\n\n![scaling](scaling.png)"
+    text = f"Measured on: {machine()}.\n\n{table(head, rows())}\n\n![Cost against prompts, tokens, layers and edges, and the law](scaling.png)"
     print(text)
     print(f"{time.process_time():.0f} CPU s in all")
     if options.write:

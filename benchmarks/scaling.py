@@ -251,7 +251,8 @@ def main() -> None:
     os.environ["INTERP_PROGRESS"] = "0"
     measure(options.seconds)
     head = ["axis", "verb", "from, to", "CPU s", "last slope", "law", "farthest off", "why"]
-    text = f"Measured on: {machine()}.\n\n{table(head, rows())}\n\n![Cost against prompts, tokens, layers and edges, and the law](scaling.png)"
+    picture = "![Cost against prompts, tokens, layers and edges, and the law](scaling.png)"
+    text = f"Measured on: {machine()}.\n\n{table(head, rows())}\n\n{picture}"
     print(text)
     print(f"{time.process_time():.0f} CPU s in all")
     if options.write:

@@ -19,10 +19,11 @@
 # **How we look.** We train all three on the same activations of SmolLM2 with the same budget, three seeds each, and compare them on text that none
 # has seen.
 #
-# **What we found.** At the same budget mutual choice reconstructs better than top-k: it leaves 9 % less of the variance unexplained, with every seed and already after half
-# of the training. Both new ways give rare tokens several times as many latents as frequent ones (correlation with rarity 0.87 and 0.81), but not tokens that are hard to continue
-# (-0.14 and -0.11). Whether fewer latents die could not be settled. Feature choice has no dead latent at all, and mutual choice has more than top-k at the end of our training but had
-# fewer halfway: how many latents are dead still changes with every pass over the text.
+# **What we found.** Mutual choice reconstructs better than top-k: it leaves 9 % less of the variance unexplained, with every
+# seed and already after half of the training, though with 4 to 5 % more latents on for new text than top-k's 32. Whether fewer latents die
+# could not be settled. Feature choice has no dead latent at all; mutual choice has more than top-k at the end of our training
+# and had fewer halfway, so the answer depends on how long one trains. Both new ways give more latents to rare tokens (rank
+# correlation 0.87 and 0.81), and not to tokens after which it is hard to continue (-0.14 and -0.11).
 #
 # 12 minutes · intermediate · you should know what a top-k sparse autoencoder is
 
@@ -52,15 +53,16 @@ KINDS = {
 # %% [markdown]
 # ## Three ways to spend one budget
 #
-# All SAEs read the stream after layer 9. After training, mutual choice keeps one threshold for all its latents and feature choice one for each, so that the
-# number of latents on new text is near the budget and not equal to it.
+# All SAEs read the residual stream after layer 9. A latent is *on* for a token if it takes part in writing it, and *dead* if it is on
+# for none of the held-out tokens. After training, mutual choice keeps one threshold for all its latents and feature choice one
+# for each, so that the number of latents that are on for new text is near the budget and not equal to it.
 #
 # | | the author | here |
 # | --- | --- | --- |
 # | model | GPT-2 small, and Gemma 2 2B | SmolLM2-135M, layer 9 |
 # | SAEs | tens of thousands of latents | 1,152 latents, 32 on for each token on average |
 # | training | hundreds of millions of tokens | 200,000 tokens, 1,562 steps of 128: 60,000 tokens of Python documentation, each read about three times |
-# | auxiliary loss | aux_zipf_loss | aux_k_loss: the formula of the other was not at hand |
+# | auxiliary loss, which keeps latents alive | aux_zipf_loss | aux_k_loss for all three: the formula of the other was not at hand |
 #
 # (The left column is from memory.)
 
@@ -110,8 +112,9 @@ interp.plots.lines(
     title="Latents for each token on held-out text, seed 0",
 )
 # %% [markdown]
-# Top-k gives every token its 32. With mutual choice (orange) the richest tenth of the tokens have more than 60 latents and the poorest tenth fewer than 10; with feature choice (green) it is much
-# the same, with fewer latents throughout: 23 on average, since its thresholds let less through on new text than the budget allows.
+# Top-k gives every token its 32. With mutual choice (orange) the richest tenth of the tokens have more than 70 latents and the
+# poorest tenth fewer than 10. With feature choice (green) the spread is similar, with fewer latents throughout: 23 on average,
+# since its thresholds let less through on new text than the budget allows.
 #
 # ## The claims
 
@@ -172,7 +175,7 @@ judge("fewer-dead", fewer, fewer_half, within=0.02, gates=dict.fromkeys(VARIANTS
 judge("reconstruction", gain, gain_half, within=0.02, gates=equal)
 
 # %% [markdown]
-# Dead latents are no fixed property of a method. Top-k had 112 to 136 of them after half of the training and 148 to 173 at the end; mutual choice had 90 to 120, fewer than top-k, and then 204 to 246,
+# How many latents die is no fixed property of a method. Top-k had 112 to 136 of them after half of the training and 148 to 173 at the end; mutual choice had 90 to 120, fewer than top-k, and then 204 to 246,
 # more than top-k. So a comparison after 100,000 tokens would have said the opposite of one after 200,000, and neither had settled. Feature choice had none at either time, as one would expect, since
 # every latent must take its share of tokens in every batch; but how many it saves depends on how many top-k loses, and that had not settled either.
 #
@@ -195,8 +198,9 @@ interp.plots.lines(
     title="How often each latent is on, seed 0",
 ).set_ylim(0.4 / len(heldout), 1)
 # %% [markdown]
-# On these axes Zipf's law is a straight line. Feature choice (green) is nearly flat, because it was told to be: each latent gets an equal share. The other two bend far more than Zipf's law, and end
-# in latents that are never on.
+# On these axes Zipf's law is a straight line. Feature choice (green) is nearly flat, because it was told to be: each latent gets
+# an equal share. The other two are flatter than Zipf's law for the first hundred latents and then fall far below it, and end in
+# latents that are never on.
 #
 # ## A question of our own: which tokens get more latents?
 
@@ -219,13 +223,15 @@ for v in VARIANTS:
 judge("adaptive", rho, rho_half, within=0.1)
 
 # %% [markdown]
-# Rare tokens get more latents (0.87 and 0.81), and so do tokens far from the mean activation. The loss of the *next* token goes slightly the other way. Layer 9 spends its latents on what a
-# token is, not on how hard it will be to continue. (Intervals are over chunks of one seed.)
+# "Hard" can mean several things. Rare tokens get more latents (0.87 and 0.81), and so do tokens far from the mean activation and,
+# less so, tokens that the model had not expected (own loss, 0.45 and 0.42). Tokens after which the *next* one is hard to foretell
+# do not; they get slightly fewer. So at layer 9 latents are spent on what a token is, and not on how hard it will be to
+# continue. (Intervals are over chunks of one seed.)
 #
 # ## The new auxiliary loss
 #
 # The paper's abstract says what its new loss is for and not how it is computed, and the full text was not at hand. The package has one that we made up
-# from that sentence (`aux="zipf"`). A verdict on our own formula would say nothing about the paper's, so this row is not tested.
+# from that sentence (`aux="zipf"`). A verdict on our own formula would say nothing about the paper's, so this claim is not tested.
 
 # %%
 judged["aux-zipf"] = claims["aux-zipf"].judge(None)
@@ -246,8 +252,8 @@ verdicts("28-sae-allocation", judged.values(), model=model, fast=FAST)
 #
 # ## Try it
 #
-# Feature choice need not give all latents the same share: with `exponent=1.0` the shares follow Zipf's law. How do its latents' uses compare
-# with the figure above?
+# Feature choice need not give all latents the same share: with `exponent=1.0` the shares follow Zipf's law. How do its latents'
+# uses compare with the figure above? And here is what the model loses when it reads each reconstruction (1 would be nothing):
 
 # %%
 features.table(

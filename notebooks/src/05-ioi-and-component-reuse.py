@@ -350,9 +350,7 @@ turned = interp.effect(
 gain.plot(title="Colored Objects: change of accuracy, heads turned to wrong colors")
 
 # %%
-turned.plot(
-    title="Colored Objects: movers' attention, right minus wrong color"
-)
+turned.plot(title="Colored Objects: movers' attention, right minus wrong color")
 
 # %%
 name, others = "S-inhibition heads", list(sets)[1:]

@@ -379,7 +379,9 @@ class Edges:
                         wrote + by
                     )
                 }
-            options = dict(resid=start, base=self.before, first=self.first, layer=layer, touch=touch)
+            options = dict(
+                resid=start, base=self.before, first=self.first, layer=layer, touch=touch
+            )
             yield layer, engine.slopes(engine_model, self.task.clean, self.read, **options)
 
     # --- by hooks: the definition -----------------------------------------------------------------

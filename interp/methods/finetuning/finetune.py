@@ -1,6 +1,7 @@
 """Fine-tuning of any loaded model on the CPU, with a before-and-after sheet."""
 
 import math
+import operator
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from interp import _interrupts
-from interp._errors import unknown
+from interp._errors import short, unknown
 from interp._interrupts import Interrupted
 from interp._isolation import torch_defaults
 from interp._types import Model
@@ -21,6 +22,7 @@ from interp.methods.finetuning.finetuned import WHEN, FineTuned, check_same, mer
 from interp.methods.runs import sweep
 from interp.models import bridge, placement, state
 from interp.results import Result
+from interp.sites import Site
 from interp.tasks.task import Task, digest
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -33,11 +35,11 @@ def finetune(
     task: Any,
     *,
     how: str = "full",
-    layers: Sequence[int] | None = None,
+    layers: Any = None,
     rank: int = 4,
     matrices: Sequence[str] = ("q", "k", "v", "o"),
     alpha: float | None = None,
-    heads: str | Sequence[str] | None = None,
+    heads: str | Site | Sequence[str | Site] | None = None,
     steps: int = 80,
     batch: int = 12,
     lr: float | None = None,
@@ -68,8 +70,8 @@ def finetune(
             the first position.
         how: "full": the weights themselves. "lora": a change of low rank of some matrices.
             "offsets": a vector for each chosen head, added to its output z at every position.
-        layers: Train these layers alone (for "full" and "lora"); None: all, and for "full" the
-            embedding, the unembedding and the final norm as well.
+        layers: Numbers of layers, for "full" and "lora": these alone are trained. None: all, and
+            for "full" the embedding, the unembedding and the final norm as well.
         rank: Of LoRA.
         matrices: Which of "q", "k", "v", "o", "gate", "in", "out" LoRA changes in each layer.
         alpha: LoRA adds alpha / rank * B A; alpha is the rank if None.
@@ -87,12 +89,13 @@ def finetune(
         seed: Decides the order of the examples and LoRA's first A. Several train one model each.
 
     Returns:
-        A `FineTuned`. Its sheet has the axes "measure" and "when" ("before", "after"), a measure in
-        its own unit: of the held-out prompts, the share with the answer above every wrong one and
-        on top of all tokens, the probability of the answer, the probability on all options (answer
-        and wrong answers), the logit difference, the loss of the answer in nats (of texts, their
-        loss); of the other texts, the loss in nats per token and the KL from the model before. The
-        loss of a step is the mean over the predicted tokens of its batch, in nats.
+        A `FineTuned`. Its sheet has the axes "measure" and "when" ("before", "after"), each measure
+        in its own unit. Of the held-out prompts: "accuracy" (the share with the answer above every
+        wrong one), "answer on top" (of all tokens), "p(answer)", "p(options)" (the probability on
+        answer and wrong answers together), "logit difference", and "loss" (of the answer, in nats);
+        of held-out texts "loss per token". Of the other texts: "other text: loss" (nats per token)
+        and "other text: KL" (the KL divergence from the model before, nats per token). The loss of
+        a step is the mean over the predicted tokens of its batch, before the step.
 
     Raises:
         ValueError: If a prompt is both trained on and held out, an option does not fit, the loss
@@ -111,7 +114,13 @@ def finetune(
     started = time.perf_counter()
     seeds = [int(s) for s in ([seed] if isinstance(seed, int) else seed)]
     _check(model, steps, batch, lr, optimizer, seeds)
-    options = dict(layers=layers, matrices=matrices, rank=rank, alpha=alpha, heads=heads)
+    options = dict(
+        layers=None if layers is None else _numbers(layers),
+        matrices=list(matrices),
+        rank=rank,
+        alpha=alpha,
+        heads=None if heads is None else _texts(heads),
+    )
     change = change_of(model, how, **options)
     rate = change.rate if lr is None else lr
     train, held = _halves(model, task, heldout, seeds[0])
@@ -142,10 +151,7 @@ def finetune(
         started,
         how=how,
         change=change.title,
-        options={
-            "how": how,
-            **{k: list(v) if isinstance(v, tuple | range) else v for k, v in options.items()},
-        },
+        options={"how": how, **options},
         steps=steps,
         batch=batch,
         lr=rate,
@@ -165,7 +171,7 @@ def finetune(
         tuple(changes),
         _sheet(before, after, about),
         _heldout(before[0], [prompts for prompts, _ in after], done, about),
-        _curve(curves, done, steps, about),
+        _curve(curves, steps, about),
         n_trained,
         about,
     )
@@ -176,6 +182,21 @@ def finetune(
             tuned,
         )
     return tuned
+
+
+def _numbers(layers: Any) -> list[int]:
+    """The numbers of layers; ValueError where they are something else."""
+    try:
+        return [operator.index(layer) for layer in layers]
+    except TypeError:
+        raise ValueError(
+            f"layers={short(layers)}: a list of the layers' numbers, layers=[10, 11]"
+        ) from None
+
+
+def _texts(heads: Any) -> list[str]:
+    """Addresses as texts, one or several."""
+    return [str(heads)] if isinstance(heads, str | Site) else [str(one) for one in heads]
 
 
 def _check(
@@ -381,20 +402,17 @@ def _heldout(
     )
 
 
-def _curve(
-    curves: list[list[float]], seeds: list[int], steps: int, about: dict[str, Any]
-) -> Result:
-    """The loss of each step's batch."""
-    rows = np.full((len(curves), steps), np.nan)
-    for row, curve in zip(rows, curves):
-        row[: len(curve)] = curve
-    at = list(range(steps))
-    one = len(seeds) == 1
+def _curve(curves: list[list[float]], steps: int, about: dict[str, Any]) -> Result:
+    """The loss of each step's batch, one value per seed kept where there are several."""
+    rows = np.full((steps, len(curves)), np.nan)
+    for i, curve in enumerate(curves):
+        rows[: len(curve), i] = curve
     return Result(
-        rows[0] if one else rows,
-        ("step",) if one else ("seed", "step"),
-        {"step": at} if one else {"seed": seeds, "step": at},
+        rows.mean(-1),
+        ("step",),
+        {"step": list(range(steps))},
         "training loss",
         "nats per token",
         about,
+        rows if len(curves) > 1 else None,
     )

@@ -43,7 +43,8 @@ class FineTuned:
             where there are several.
         heldout: The measures of the held-out prompts (axes "measure", "when", "seed"), one value
             per prompt kept; None where no prompt was held out.
-        losses: The loss of each step's batch before the step (axes "step", or "seed" and "step").
+        losses: The loss of each step's batch before the step (axis "step"), one value per seed kept
+            where there are several.
         n_trained: How many numbers were learned, for each seed.
         metadata: How it was trained.
     """

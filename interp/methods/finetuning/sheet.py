@@ -16,10 +16,10 @@ from interp.models import bridge
 from interp.tasks.metrics import METRICS
 from interp.tasks.task import MixedTask, Task, joined
 
-ABOVE, TOP = "answer above the wrong ones", "answer on top of all tokens"
-PROB, OPTIONS = "probability of the answer", "probability on the options"
-DIFF, LOSS = "logit difference", "loss of the answer"
-TEXT, OTHER, KL = "loss on held-out texts", "loss on other text", "KL from before, on other text"
+ABOVE, TOP = "accuracy", "answer on top"
+PROB, OPTIONS = "p(answer)", "p(options)"
+DIFF, LOSS = "logit difference", "loss"
+TEXT, OTHER, KL = "loss per token", "other text: loss", "other text: KL"
 UNITS = {
     ABOVE: "share of prompts",
     TOP: "share of prompts",

@@ -585,6 +585,47 @@ def test_points_that_end_in_any_order_make_the_same_result():
     assert interp.over(fails, {"seed": range(5)}, client=Backwards()) == plain == join()
 
 
+def test_an_interrupt_while_workers_run_keeps_what_they_finished_and_cancels_the_rest():
+    cancelled = []
+
+    class Stopped(Jobs):
+        def submit(self, fn, *args):
+            job, number = super().submit(fn, *args), len(self.jobs) - 1
+
+            def done():
+                if number == 2:
+                    raise KeyboardInterrupt
+                return True
+
+            job.done, job.cancel = done, lambda: cancelled.append(number)
+            return job
+
+    with pytest.raises(KeyboardInterrupt, match="goes on from 'runs'"):
+        interp.over(drawn, {"seed": range(5)}, client=Stopped())
+    assert cancelled == [0, 1, 2, 3, 4]  # all are looked at before the first is read
+
+    class Late(Stopped):
+        def submit(self, fn, *args):
+            job, number = super().submit(fn, *args), len(self.jobs) - 1
+            looks = iter([number != 4, "stop", True])
+
+            def done():
+                if next(looks) == "stop":
+                    raise KeyboardInterrupt
+                return number != 4
+
+            job.done = done
+            return job
+
+    cancelled.clear()
+    with pytest.raises(KeyboardInterrupt, match="4 of 5 points were finished") as stopped:
+        interp.over(drawn, {"seed": range(5)}, client=Late())
+    assert cancelled == [4] and np.isnan(stopped.value.result.values[4]).all()
+    plain = interp.over(drawn, {"seed": range(5)}, "plain")
+    assert interp.over(drawn, {"seed": range(5)}) == plain
+    assert np.array_equal(stopped.value.result.values[:4], plain.values[:4])
+
+
 def test_workers_that_are_gone_are_a_sentence_and_the_call_goes_on():
     class Gone(Jobs):
         def submit(self, fn, *args):

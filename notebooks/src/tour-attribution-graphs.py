@@ -123,7 +123,7 @@ graph.inputs(carries, 4)
 
 # %%
 def prompts(n, seed=5):
-    """Prompts [1, pos], twins without a repeat, and the position of the last token's first coming."""
+    """Prompts [1, pos], twins without a repeat, and where the last token came first."""
     draw = np.random.default_rng(seed)
     batch = run.source.batch(40 * n, torch.Generator().manual_seed(seed), "heldout")
     lengths = batch.labels["length"].tolist()
@@ -171,8 +171,9 @@ def without(graph, position):
     chosen = [n.name for n in graph.nodes if (n.kind, n.layer, n.pos) == ("feature", 0, position)]
     if not chosen:
         return 0.0
-    said = graph.intervene(dict.fromkeys(chosen, 0.0), n=0).sel(node=graph.nodes[-1].name).values
-    return said[2] - said[0]
+    said = graph.intervene(dict.fromkeys(chosen, 0.0), n=0)
+    before, _, after = said.sel(node=graph.nodes[-1].name).values
+    return after - before
 
 
 # %%
@@ -296,11 +297,11 @@ text_graph = features.graph(four, row[None, : size + 4], four_transcoders, nodes
 text_graph
 
 # %%
-text_graph.prune(nodes=0.4, edges=0.8).plot()
+text_graph.prune(nodes=0.6, edges=0.8).plot()
 
 # %% [markdown]
-# Pruned to two fifths of the influence, only tokens and logits are left: much of what makes the answer passes attention alone, and no
-# feature at all.
+# Most of what is left when little is kept are edges from tokens to the logit: much of what makes the answer passes attention alone,
+# and no feature at all.
 #
 # ## A language model, and a window of its layers
 #

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from interp import _files, _store
-from interp._errors import unknown
+from interp._errors import listed, unknown
 from interp._interrupts import Interrupted as Interrupted
 from interp._stats import bootstrap
 from interp._tables import Top
@@ -146,6 +146,12 @@ class Result:
             matches = [i for i, names in enumerate(also) if str(label) in names]
             if matches:
                 return matches[0]
+        calls = self.metadata.get("elsewhere")  # of what other calls measure
+        calls = calls.get(dim) if isinstance(calls, Mapping) else None
+        if isinstance(calls, Mapping) and isinstance(label, str) and label in calls:
+            raise ValueError(
+                f"{label!r} was not measured here ({dim}: {listed(labels)}): {calls[label]}"
+            )
         raise unknown(f"{dim}", label, labels)
 
     def sel(self, **wanted: Any) -> "Result":
@@ -362,7 +368,8 @@ class Result:
             rest = [str(v) for d, v in named.items() if d not in stars]
             return " ".join([*rest, pattern])
         if {"layer", "head"} <= set(named):
-            rest = [str(v) for d, v in named.items() if d not in ("layer", "head")]
+            one = "score" if len(self.coords.get("score", [])) == 1 else None  # says nothing more
+            rest = [str(v) for d, v in named.items() if d not in ("layer", "head", one)]
             return " ".join([f"L{named['layer']}H{named['head']}", *rest])
         words = all(isinstance(v, str) and not v.isdigit() for v in named.values())
         return (
@@ -674,7 +681,7 @@ class Result:
             return f"Result({self.name}: {float(self.values):.4g}{interval} {self.unit})" + (
                 self._notes()
             )
-        axes = ", ".join(f"{d}: {len(self.coords[d])}" for d in self.dims)
+        axes = ", ".join(f"{d}: {self._length(d)}" for d in self.dims)
         # what must be read side by side is shown whole, and a short axis in its own order
         count = self.values.size - int(np.isnan(self.values).sum())
         short = len(self.dims) == 1 and count <= SHORT
@@ -685,6 +692,11 @@ class Result:
         beside = "".join(f"\n{name}: {value:.3f}" for name, value in compared)
         about = f"Result({self.name} [{self.unit}], {axes})"
         return f"{about}\n{rows!r}{some}{beside}{self._notes()}"
+
+    def _length(self, dim: str) -> int | str:
+        """How many labels an axis has; the name of the score, where it is the only one."""
+        labels = self.coords[dim]
+        return labels[0] if dim == "score" and len(labels) == 1 else len(labels)
 
     def _notes(self) -> str:
         """A line for each thing that has to be known to read the numbers: what a verb noted, and

@@ -15,7 +15,7 @@ def loaded(name: str, **options: Any) -> Any:
         >>> def score(task, seed):
         ...     model = interp.scale.loaded("smollm2-135m")
         ...     prompts = getattr(interp.tasks, task)(model, n=16, seed=seed)
-        ...     return interp.effect(model, prompts, "L10H7")
+        ...     return interp.ablate(model, prompts, ["L10H7"])
 
     Args:
         name: A name, a folder or a Hugging Face id, as `interp.load` takes it.

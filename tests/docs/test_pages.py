@@ -13,6 +13,9 @@ PAGES = [DOCS / "index.md", *sorted((DOCS / "how-to").glob("*.md"))]
 NOT_RUN = r"<!-- not run: [^>]+ -->\n```python\n.*?```"  # says why
 
 
+SMALL = "width=64, k=4, tokens=4_096"  # what trains for minutes, in a second
+
+
 def smaller(code: str) -> str:
     """The code with layers and heads that three layers of four heads have, and fewer edges."""
 
@@ -40,6 +43,26 @@ def test_a_page_runs(page, tiny, tmp_path, monkeypatch):
             raise
     plt.close("all")
     assert blocks or page.name == "index.md" and page.parent.name == "how-to"
+
+
+NOT_RUN_BLOCKS = [
+    (page, block)
+    for page in PAGES
+    for block in re.findall(
+        r"<!-- not run: [^>]+ -->\n```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S
+    )
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page, block", NOT_RUN_BLOCKS, ids=[page.stem for page, _ in NOT_RUN_BLOCKS]
+)
+def test_what_takes_minutes_runs_with_less_training(page, block, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "width=2304, k=32" in block, f"{page.name}: say here how this block is made smaller"
+    code = smaller(block).replace("width=2304, k=32", SMALL)
+    exec(compile(code, page.name, "exec"), {"interp": interp, "model": tiny})
 
 
 def test_the_pages_are_listed():

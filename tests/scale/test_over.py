@@ -2,6 +2,7 @@
 stopped.
 """
 
+import inspect
 import json
 import os
 import random
@@ -485,6 +486,14 @@ def none_loaded():
     _HERE.clear()
     yield
     _HERE.clear()
+
+
+def test_the_function_in_the_help_of_loaded_runs(monkeypatch, tiny):
+    shown = inspect.getdoc(interp.scale.loaded).split("Example:")[1].split("Args:")[0]
+    code = "\n".join(line[8:] for line in shown.splitlines() if line.strip())
+    monkeypatch.setattr(interp.scale, "loaded", lambda name: tiny)
+    exec(code.replace("L10H7", "L1H2"), said := {"interp": interp})
+    assert said["score"]("ioi", 0).unit == "logits"
 
 
 SWEEPS = {"verb": ["patch", "ablate"], "seed": range(3)}

@@ -169,6 +169,13 @@ SCORES: dict[str, Score] = {
         MEDIAN,
     ),
 }
+PROMPTS = {  # what a score of a task needs there, and a task that has it
+    "retrieval": ("a task with a needle", "interp.tasks.needle(model)"),
+    "context divergence": (
+        "a task whose prompts name the position at which the context ends",
+        "interp.tasks.colored_objects(model)",
+    ),
+}
 DETECTORS = ("previous-token", "duplicate-token", "induction", "first-token")
 
 
@@ -188,13 +195,17 @@ def head_scores(
 
     Example:
         >>> head_scores(model).sel(score="induction").top(5)
+        >>> head_scores(model, "copying").top(5, by="high")         # not among the four by default
+        >>> head_scores(model, "retrieval", on=interp.tasks.needle(model)).top(5)
         >>> head_scores(model, ["ablation", "gradient"], on=task).sel(score="ablation").plot()
         >>> head_scores(model, ["entropy", "waad"], on=tokens)      # [chunk pos]
 
     Args:
         model: A loaded model.
-        scores: Names of rows of `SCORES`, which say what each is, what it is computed on, its
-            source and its null.
+        scores: One name or several, of: previous-token, duplicate-token, induction, first-token
+            (these four are measured by default), entropy, distance, waad, fai, copying, output
+            norm, and on a task retrieval, context divergence, ablation, gradient. The result's
+            metadata say what each is, what it is computed on, its source and its null.
         on: A task, texts, or token ids [batch pos] or [pos]. Without it, scores of any text are
             measured on n prompts of the first token, `length` random tokens, and the same tokens
             again; induction and duplicate-token always are.
@@ -214,7 +225,7 @@ def head_scores(
         ValueError: If a score is unknown, or needs a task and there is none.
 
     Reference:
-        Each row of `SCORES` names its own.
+        `metadata["source"]` names the paper of each score.
     """
     started = time.perf_counter()
     names = (scores,) if isinstance(scores, str) else tuple(scores)
@@ -311,13 +322,20 @@ def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:
     task = on if isinstance(on, Task) else None
     needs = [name for name in names if SCORES[name].on == "task"]
     if needs and task is None:
-        raise ValueError(
-            f"{needs[0]!r} is measured on a task: head_scores(model, ['{needs[0]}'], on=task)"
-        )
+        what = PROMPTS.get(needs[0], ("a task", ""))[0]
+        raise ValueError(f"{needs[0]!r} is measured on {what}: {_call(needs[0])}")
     if task is not None:
         return task, task.clean
     tokens = None if on is None else torch.as_tensor(on)
     return None, tokens[None] if tokens is not None and tokens.ndim == 1 else tokens
+
+
+def _call(score: str) -> str:
+    """The call that measures a score."""
+    on = ""
+    if SCORES[score].on == "task":
+        on = f", on={PROMPTS.get(score, ('', 'task'))[1]}"
+    return f"head_scores(model, {score!r}{on})"
 
 
 def _of_patterns(given: Given, names: Sequence[str], length: int) -> dict[str, Tensor]:
@@ -369,6 +387,7 @@ def _result(
         "on": on,
         "what": {s: SCORES[s].what for s in names},
         "source": {s: SCORES[s].source for s in names},
+        "elsewhere": {"score": {s: _call(s) for s in SCORES if s not in names}},
     }
     even = {s: round(null[s], 4) for s in names if SCORES[s].pattern}
     metadata = sweep.provenance(

@@ -82,7 +82,7 @@ def needle_pairs(task: Any) -> list[tuple[str, str]]:
         raise ValueError(
             "retrieval needs a task with positions NEEDLE0 and READ0 (a token of the needle, and"
             f" where it is predicted), NEEDLE1 and READ1, ...; {task.name!r} has"
-            f" {', '.join(sorted(task.positions))}"
+            f" {', '.join(sorted(task.positions))}: on=interp.tasks.needle(model) is such a task"
         )
     return pairs
 

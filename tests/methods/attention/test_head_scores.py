@@ -12,7 +12,7 @@ import torch
 import interp
 from interp.interventions import run
 from interp.methods.attention import pattern_scores, task_scores
-from interp.methods.attention.head_scores import SCORES
+from interp.methods.attention.head_scores import DETECTORS, SCORES
 from interp.methods.weights import ov_qk
 from interp.models import bridge
 
@@ -261,7 +261,8 @@ def test_every_score_has_a_source_and_a_null(any_tiny, ioi):
     [
         ("retreival", "did you mean 'retrieval'"),
         ([], "name at least one"),
-        ("ablation", r"measured on a task: head_scores\(model, \['ablation'\], on=task\)"),
+        ("ablation", r"measured on a task: head_scores\(model, 'ablation', on=task\)"),
+        ("retrieval", r"with a needle: .*'retrieval', on=interp.tasks.needle\(model\)\)"),
     ],
 )
 def test_wrong_scores_are_one_sentence(any_tiny, names, says):
@@ -270,7 +271,7 @@ def test_wrong_scores_are_one_sentence(any_tiny, names, says):
 
 
 def test_scores_that_do_not_apply_say_so(any_tiny, ioi):
-    with pytest.raises(ValueError, match="NEEDLE0 and READ0"):
+    with pytest.raises(ValueError, match=r"NEEDLE0 and READ0.*on=interp.tasks.needle\(model\)"):
         interp.head_scores(any_tiny, "retrieval", on=ioi)
     with pytest.raises(ValueError, match="unknown position 'QUERY'"):
         interp.head_scores(any_tiny, "context divergence", on=ioi)
@@ -284,3 +285,41 @@ def test_scores_that_do_not_apply_say_so(any_tiny, ioi):
     )
     with pytest.raises(ValueError, match="nothing is retrieved"):
         interp.head_scores(any_tiny, "retrieval", on=wrong)
+
+
+def test_one_score_alone_has_addresses_for_labels(any_tiny):
+    alone = interp.head_scores(any_tiny, "copying")
+    best = alone.top(3, by="high").labels
+    assert best == alone.sel(score="copying").top(3, by="high").labels
+    interp.ablate(any_tiny, interp.tasks.ioi(any_tiny, n=2), best)  # they are addresses
+    assert alone.pick(best).values.tolist() == sorted(alone.values.ravel())[:-4:-1]
+    assert "score: copying, layer" in repr(alone)
+    two = interp.head_scores(any_tiny, ["induction", "first-token"], n=2, length=6)
+    assert {label.split(" ")[1] for label in two.top(24).labels} == {"induction", "first-token"}
+
+
+def test_a_score_that_was_not_measured_names_the_call_that_does(any_tiny):
+    scored = interp.head_scores(any_tiny, n=2, length=6)
+    with pytest.raises(ValueError, match=r"'copying' was not .*: head_scores\(model, 'copying'\)"):
+        scored.sel(score="copying")
+    with pytest.raises(ValueError, match="did you mean 'induction'"):
+        scored.sel(score="inducton")
+
+
+def test_the_calls_that_are_shown_for_other_scores_work(any_tiny):
+    task = interp.tasks.ioi(any_tiny, n=2)
+    calls = interp.head_scores(any_tiny, n=2, length=6).metadata["elsewhere"]["score"]
+    assert set(calls) == set(SCORES) - set(DETECTORS)
+    for name, call in calls.items():
+        seen = {"interp": interp, "head_scores": interp.head_scores, "model": any_tiny}
+        if name == "retrieval":  # reaches the needle, which random weights do not find
+            with pytest.raises(ValueError, match="nothing is retrieved"):
+                eval(call.replace("needle(model", "needle(model, n=2"), seen)
+            continue
+        found = eval(call, seen | {"task": task})
+        assert found.coords["score"] == [name]
+
+
+def test_the_help_names_every_score():
+    listed = " ".join(interp.head_scores.__doc__.split())
+    assert all(name in listed for name in SCORES)

@@ -106,6 +106,27 @@ def test_what_does_not_fit_is_said(tmp_path, tiny, ids):
         features.load(tmp_path / "random", model=tiny)
 
 
+def test_one_that_was_trained_too_little_is_loaded_with_a_warning(tmp_path, tiny):
+    raw = dictionary()
+    known = {"model": "tiny", "tokens": 9_216, "curve": [{"explained": 0.0}]}
+    dataclasses.replace(raw, metadata=known).save(tmp_path / "ours")
+    with pytest.warns(UserWarning, match="trained on 9,216 tokens .*too few, or .* tokens=92_160"):
+        found = features.load(tmp_path / "ours", model=tiny)
+    assert found.metadata["tokens"] == 9_216
+    dataclasses.replace(raw, metadata={**known, "model": "another"}).save(tmp_path / "theirs")
+    with pytest.raises(ValueError, match=r"another model, .* or was trained on too few .*9,216"):
+        features.load(tmp_path / "theirs", model=tiny)
+
+
+def test_a_barely_trained_transcoder_comes_back(tmp_path, tiny):
+    made = features.train(
+        tiny, "mlp.1.in", to="mlp.1", kind="transcoder", width=16, k=4, tokens=4_096, lr=1e-9
+    )
+    made.save(tmp_path / "one")
+    with pytest.warns(UserWarning, match="explains -?0.* of the variance of 'mlp.1' in tiny"):
+        features.load(tmp_path / "one", model=tiny)
+
+
 SITES = ["resid_pre.1", "resid_post.1", "resid_mid.1", "mlp.1", "attn.1", "mlp.1.post", "L1H*.z"]
 
 

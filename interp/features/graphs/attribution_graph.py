@@ -1,5 +1,6 @@
 """`AttributionGraph`: nodes, direct effects between them, and what is left when it is pruned."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ class AttributionGraph:
     Example:
         >>> graph = features.graph(model, "The capital of France is", transcoders)
         >>> graph                                  # its scores, first of all
+        >>> graph.features(5)                      # the features with the largest influence
         >>> graph.inputs("logits: Paris")          # the strongest inputs of a node
         >>> graph.prune(nodes=0.5).plot()
         >>> graph.save("france.json")
@@ -58,6 +60,7 @@ class AttributionGraph:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     influence: Float[np.ndarray, "node"] | None = None
     _live: Any = None  # the model and the dictionaries, while they are there
+    _gone: frozenset[str] = frozenset()  # the names of nodes that were pruned away
 
     def __post_init__(self) -> None:
         n = len(self.nodes)
@@ -77,8 +80,62 @@ class AttributionGraph:
         """The number of a node by its name; a ValueError with the nearest names."""
         places: dict[str, int] = self.__dict__["_places"]
         if name not in places:
-            raise unknown("node", name, list(places))
+            raise self._absent(name)
         return places[name]
+
+    def _absent(self, name: Any) -> ValueError:
+        """Why there is no such node: pruned away, off at that token, no such latent, or unknown."""
+        keeps = "interp.features.graph(..., nodes=None, edges=None) keeps every node"
+        if name in self._gone:
+            return ValueError(f"{name!r} is not in this graph any more (pruned away): {keeps}")
+        nearest = unknown("node", name, list(self.__dict__["_places"]))
+        found = re.fullmatch(r"([\w.]+):(\d+)@(\d+)", name) if isinstance(name, str) else None
+        given, skip = (self.metadata.get(key) for key in ("dictionaries", "skip"))
+        if found is None or not isinstance(given, Mapping) or found[1] not in given:
+            return nearest
+        site, latent, pos = found[1], int(found[2]), int(found[3])
+        if pos >= len(self.tokens):
+            last = len(self.tokens) - 1
+            return ValueError(f"{name!r}: this prompt has the positions 0 to {last}")
+        if isinstance(skip, int) and pos < skip:
+            return ValueError(
+                f"{name!r}: no dictionary is used at the first positions (skip={skip})"
+            )
+        sizes = {d.writes: d.n_latents for d in self._live[1]} if self._live else {}
+        if latent >= sizes.get(site, latent + 1):
+            return ValueError(
+                f"{name!r}: the dictionary of {site!r} has the latents 0 to {sizes[site] - 1}"
+            )
+        features = [node for node in self.nodes if node.kind == "feature"]
+        here = [node.name for node in features if (node.site, node.pos) == (site, pos)]
+        others = f"features of this graph there: {listed(here, 5) if here else 'none'}"
+        if self.metadata.get("latents kept") != self.metadata.get("latents on"):
+            return ValueError(f"{name!r} is off, or beyond max_nodes ({others})")
+        if "pruned" in self.metadata and not self._gone:  # read from a file, which has no more
+            return ValueError(f"{name!r} is off, or was pruned away ({others}): {keeps}")
+        return ValueError(f"{name!r} is off: latent {latent} is 0 at position {pos} ({others})")
+
+    def features(self, n: int | None = 10) -> Result:
+        """The features of this graph, by their influence on the logits, largest first.
+
+        Example:
+            >>> graph.features(3)
+            >>> best = graph.features().coords["node"][0]       # "mlp.12:40@4"
+            >>> graph.intervene({best: 0.0})
+
+        Args:
+            n: How many (None: all).
+
+        Returns:
+            The influence of each, axis "node", of the graph before it was pruned. `graph[name]` has
+            a feature's place and its activation.
+        """
+        size = self.node_influence() if self.influence is None else self.influence
+        at = [i for i, node in enumerate(self.nodes) if node.kind == "feature"]
+        at = sorted(at, key=lambda i: -size[i])[:n]
+        coords = {"node": [self.nodes[i].name for i in at]}
+        about = dict(self.metadata)
+        return Result(size[at], ("node",), coords, "influence on the logits", "share", about)
 
     def __getitem__(self, name: str) -> Node:
         return self.nodes[self.place(name)]
@@ -115,10 +172,13 @@ class AttributionGraph:
         said = ", ".join(f"{name} {value:.2f}" for name, value in self.scores.items())
         grouped = f", groups {listed(self.groups)}" if self.groups else ""
         of_whole = " of the whole graph" if "pruned" in self.metadata else ""
+        lost = 0 if counts["feature"] else sum(":error" not in n and ":" in n for n in self._gone)
+        none = f", and all {lost} features pruned away: nodes=None keeps them" if lost else ""
         return (
             f"AttributionGraph({said}{of_whole}; {len(self.nodes)} nodes ("
             + ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-            + f"), {int(np.count_nonzero(self.effects))} edges{grouped}; {''.join(self.tokens)!r})"
+            + f"{none}), {int(np.count_nonzero(self.effects))} edges{grouped};"
+            + f" {''.join(self.tokens)!r})"
         )
 
     # --- what it is worth -------------------------------------------------------------------------
@@ -192,6 +252,7 @@ class AttributionGraph:
             self,
             nodes=tuple(self.nodes[i] for i in at),
             effects=self.effects[np.ix_(at, at)],
+            _gone=self._gone | ({node.name for node in self.nodes} - names),
             groups={
                 name: inside
                 for name, group in self.groups.items()

@@ -1,6 +1,7 @@
 """Does the model do what an attribution graph says? Features take other values, in both."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -101,8 +102,12 @@ def check(graph: "AttributionGraph", values: Mapping[str, float]) -> None:
     for name, value in values.items():
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"the value of {name!r} is {short(value)}: a number is needed")
-        if graph[name].kind != "feature":
-            raise ValueError(f"{name!r} is no feature: only features can take other values")
+        other = name in graph._gone and not re.search(r":\d+@\d+$", name)
+        if other or graph[name].kind != "feature":
+            raise ValueError(
+                f"{name!r} is no feature, and only features can take other values:"
+                " graph.features() lists them"
+            )
 
 
 def bind(

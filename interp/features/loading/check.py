@@ -4,6 +4,7 @@ from typing import Any
 
 from interp._isolation import torch_defaults
 from interp._types import Model
+from interp._warn import warn
 from interp.dims import Dims
 from interp.features.activations import activations
 from interp.features.crosscoders.cross_layer_transcoder import CrossLayerTranscoder
@@ -26,7 +27,8 @@ def check(model: Model, dictionary: Either, on: Any = None, *, tokens: int = 1_0
         model: The model that it should fit.
         dictionary: The dictionary, or cross-layer transcoder, to check.
         on: Text to try it on, ids [chunk pos] or a corpus. Its explained variance must be above
-            zero there (of a cross-layer transcoder, in each layer).
+            zero there (of a cross-layer transcoder, in each layer). Where it is not, a dictionary
+            that was trained here on a model of this name gets a warning: the tokens may be too few.
         tokens: How many tokens of the text are read.
 
     Returns:
@@ -36,6 +38,9 @@ def check(model: Model, dictionary: Either, on: Any = None, *, tokens: int = 1_0
         ValueError: If a site or a width is not the model's, if it reads what comes after the
             weights of a norm and these are folded into the next matrices here and were not where
             it was trained (or the other way round), or if nothing is explained.
+
+    Warns:
+        UserWarning: If nothing is explained by a dictionary that says it is of this model.
     """
     if isinstance(dictionary, CrossLayerTranscoder):
         for number in dictionary.layers:
@@ -55,11 +60,8 @@ def check(model: Model, dictionary: Either, on: Any = None, *, tokens: int = 1_0
             (dictionary.reconstruct(x) - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
         )
         if not explained > 0:
-            raise ValueError(
-                f"{dictionary.name} explains {explained:.2f} of the variance of"
-                f" {dictionary.writes!r} in {bridge.name(model)} ({len(acts):,} tokens): it belongs"
-                " to another model, layer or scale"
-            )
+            what = f"explains {explained:.2f} of the variance of {dictionary.writes!r}"
+            _nothing(model, dictionary, f"{what} in {bridge.name(model)} ({len(acts):,} tokens)")
     return dictionary
 
 
@@ -70,10 +72,29 @@ def _explains(model: Model, whole: CrossLayerTranscoder, on: Any, tokens: int) -
     shares = whole.explained(acts)
     worst = min(shares, key=lambda layer: shares[layer])
     if not shares[worst] > 0:
-        raise ValueError(
-            f"{whole.name} explains {shares[worst]:.2f} of the variance of 'mlp.{worst}' in"
-            f" {bridge.name(model)} ({len(acts):,} tokens): it belongs to another model or scale"
+        what = f"explains {shares[worst]:.2f} of the variance of 'mlp.{worst}'"
+        _nothing(model, whole, f"{what} in {bridge.name(model)} ({len(acts):,} tokens)")
+
+
+def _nothing(model: Model, dictionary: Either, finding: str) -> None:
+    """A warning for a dictionary that was trained here on a model of this name, and a ValueError
+    for any other, where nothing is explained.
+    """
+    known = dictionary.metadata
+    tokens = known.get("tokens")
+    trained = isinstance(tokens, int) and known.get("model") == bridge.name(model)
+    if trained and "curve" in known and "explains nan" not in finding:
+        warn(
+            f"{dictionary.name} {finding}: it was trained on {tokens:,} tokens of a model of this"
+            " name, which are too few, or the model has changed since (train on more,"
+            f" tokens={10 * tokens:_})"
         )
+        return
+    few = f"too few tokens ({tokens:,})" if isinstance(tokens, int) else "too few tokens"
+    raise ValueError(
+        f"{dictionary.name} {finding}: it belongs to another model, layer or scale, or was trained"
+        f" on {few}"
+    )
 
 
 def _same_norm(dictionary: Dictionary, model: Model) -> None:

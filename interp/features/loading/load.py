@@ -53,7 +53,8 @@ def load(
         ConnectionError: If a release cannot be fetched.
 
     Warns:
-        UserWarning: If a BatchTopK dictionary has no threshold yet.
+        UserWarning: If a BatchTopK dictionary has no threshold yet, or one that was trained here
+            explains nothing on the model of its name.
     """
     if sae_id is not None:
         dictionary = _release(str(where), sae_id, site, to)

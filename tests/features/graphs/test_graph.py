@@ -356,3 +356,57 @@ def test_logits_stand_side_by_side_and_an_experiment_has_a_scale_for_each_unit(t
     assert found._repr_html_().count("<img") == 2
     with pytest.raises(ValueError, match=r"has several units, a panel each: .*\.sel\(node="):
         found.plot(ax=axes[0])
+
+
+# --- finding a feature, and why a node is not there -----------------------------------------------
+
+
+def test_features_are_listed_by_their_influence_and_have_names_that_work(tiny):
+    graph = features.graph(tiny, prompt(tiny), transcoders(tiny), **EVERYTHING)
+    best, every = graph.features(3), graph.features(None)
+    assert len(every.coords["node"]) == sum(n.kind == "feature" for n in graph.nodes) > 50
+    assert best.coords["node"] == every.coords["node"][:3]
+    assert (np.diff(every.values) <= 0).all()
+    size = dict(zip([n.name for n in graph.nodes], graph.node_influence()))
+    assert [size[name] for name in best.coords["node"]] == best.values.tolist()
+    graph.intervene({best.coords["node"][0]: 0.0})
+
+
+def test_a_node_that_is_not_there_says_why(tiny, tmp_path):
+    given = transcoders(tiny, [0, 2])
+    whole = features.graph(tiny, prompt(tiny), given, **EVERYTHING)
+    names = {n.name for n in whole.nodes}
+    off = next(f"mlp.0:{k}@3" for k in range(24) if f"mlp.0:{k}@3" not in names)
+    for name, says in {
+        off: "is off: latent .* is 0 at position 3 .*features of this graph there: mlp.0:",
+        "mlp.0:99@3": "the dictionary of 'mlp.0' has the latents 0 to 23",
+        "mlp.0:1@77": "this prompt has the positions 0 to 6",
+        "mlp.0:1@0": r"no dictionary is used at the first positions \(skip=1\)",
+        "mlp.1:4@3": "unknown node",  # no dictionary there
+    }.items():
+        with pytest.raises(ValueError, match=says):
+            whole[name]
+    fewer = whole.prune(nodes=0.01, edges=None)
+    weakest = whole.features(None).coords["node"][-1]
+    with pytest.raises(ValueError, match="pruned away.*nodes=None, edges=None"):
+        fewer[weakest]
+    with pytest.raises(ValueError, match=f"{off}' is off"):
+        fewer[off]
+    fewer.save(tmp_path / "fewer.json")  # which names were pruned is not in the file
+    with pytest.raises(ValueError, match="is off, or was pruned away"):
+        AttributionGraph.load(tmp_path / "fewer.json")[off]
+    few = features.graph(tiny, prompt(tiny), given, max_nodes=3, **EVERYTHING)
+    with pytest.raises(ValueError, match="is off, or beyond max_nodes"):
+        few[off]
+    gone = next(n.name for n in whole.nodes if n.kind == "mlp" and n.name not in fewer._places)
+    for graph in (whole, fewer):
+        with pytest.raises(ValueError, match="is no feature.*graph.features"):
+            graph.intervene({gone: 0.0})
+
+
+def test_a_graph_that_lost_all_features_says_so(tiny):
+    whole = features.graph(tiny, prompt(tiny), transcoders(tiny, [0]), **EVERYTHING)
+    count = len(whole.features(None).coords["node"])
+    assert "features pruned away" not in repr(whole) and f"{count} feature" in repr(whole)
+    none = whole.only([])
+    assert f"all {count} features pruned away: nodes=None keeps them" in repr(none)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from interp._find_words import TABLE
+from interp._find_words import SMALL, TABLE, Words
 
 ROOT = Path(__file__).resolve().parent
 
@@ -40,13 +40,15 @@ def find(words: str) -> Found:
         interp.logit_attribution  Direct logit attribution: each component's share of the logit ...
 
     Args:
-        words: One or more words in any order; case and spaces do not matter, so "knock out" finds
-            "knockout" as well.
+        words: One or more words in any order, or a question; case, spaces and endings do not
+            matter, so "knock out" finds "knockout" as well, and "copies" what "copying" finds.
 
     Returns:
         A list of (name, first line): what the field's name means here (a table of synonyms, in
         `interp/_find_words.py`), then names that match, then documentation that matches; where
-        nothing does, the names spelled most like it. Each name can be typed as it stands.
+        nothing does, the names spelled most like it. Each name can be typed as it stands. In a
+        clone of the repository also the pages whose question has these words, by their path. A
+        script prints it: print(interp.find("patching")).
 
     Raises:
         ValueError: If there is no word to search for.
@@ -62,8 +64,9 @@ def find(words: str) -> Found:
             by_name.append((name, line))
         elif all(w in text for w in wanted) or joined in text.replace(" ", "").replace("-", ""):
             by_text.append((name, line))
-    lines = dict(_public())
+    lines, asked = dict(_public()), _stems(words)
     rows = [row for row in TABLE if any(_plain(n) == _plain(words) for n in row.names)]
+    rows = rows or _by_stems(asked)
     if not (rows or by_name):  # a part of a name of the field, or one spelled a little differently
         known = {_plain(n): row for row in TABLE for n in row.names}
         near = [] if by_text else difflib.get_close_matches(joined, known, n=1, cutoff=0.75)
@@ -76,12 +79,54 @@ def find(words: str) -> Found:
         whole = set(wanted) <= set(_split(f"{name} {line}"))  # not "dla" in "a pandas DataFrame"
         if name not in first and (whole or not rows):
             found.append((name, line))
+    if not found and asked:  # other forms of the words, and a question's small words left out
+        found = [(n, line) for n, line in sorted(lines.items()) if asked <= _stems(f"{n} {line}")]
+    found += [
+        (page, question) for page, question in _pages() if frozenset() < asked <= _stems(question)
+    ]
     return Found(found, "; ".join(row.remark for row in rows if row.remark))
 
 
 def _plain(words: str) -> str:
     """Words without case, spaces and signs, and without a plural's s: "Steering-vectors"."""
     return "".join(w.removesuffix("s") if len(w) > 3 else w for w in _split(words))
+
+
+def _stems(words: str) -> frozenset[str]:
+    """The words of a question without their endings ("copies", "copying": "copy"), and without its
+    small words.
+    """
+    stems = set()
+    for word in _split(words):
+        if word in SMALL or word.isdigit():
+            continue
+        word = re.sub("ies$", "y", word)
+        stems.add(re.sub("(?<=...)(ations?|ating|ates?|ings?|ed|es|s|e)$", "", word))
+    return frozenset(stems)
+
+
+def _by_stems(asked: frozenset[str]) -> list[Words]:
+    """The rows of the table with a name of as many of these words as any, and of two at least
+    unless there is one word alone.
+    """
+    best: list[tuple[int, Words]] = []
+    for row in TABLE:
+        inside = [len(s) for s in map(_stems, row.names) if s and s <= asked]
+        if inside and (max(inside) > 1 or len(asked) == 1):
+            best.append((max(inside), row))
+    most = max((size for size, _ in best), default=0)
+    return [row for size, row in best if size == most]
+
+
+@functools.cache
+def _pages() -> tuple[tuple[str, str], ...]:
+    """(page, question) of the pages by question, where the package is in its repository."""
+    index = ROOT.parent / "docs" / "how-to" / "index.md"
+    if not index.is_file():
+        return ()
+    rows = re.findall(r"^\| (.+?) \| \[.+?\]\((.+?)\) \|$", index.read_text("utf-8"), re.M)
+    inside = {f"docs/how-to/{page}".replace("how-to/../", ""): question for question, page in rows}
+    return tuple(inside.items())
 
 
 def _split(words: str) -> list[str]:

@@ -19,6 +19,12 @@ def _row(names: str, ours: str, remark: str = "") -> Words:
     return Words(tuple(n.strip() for n in names.split("|")), tuple(ours.split()), remark)
 
 
+# what a question has beside what it asks about
+SMALL = frozenset(
+    "a an and are be by can could do does for from has have how i if in into is it its me my of on"
+    " or our should than that the their them there these this to use was we what when where which"
+    " who why will with you your".split()
+)
 PATCH, RUNS = "interp.patch", "interp.methods.runs."
 FEATURES, WEIGHTS = "interp.features.", "interp.methods.weights."
 ATTENTION, STEERING = "interp.methods.attention.", "interp.methods.steering."
@@ -30,6 +36,21 @@ TABLE = (
     _row(
         "slurm | cluster | job array | sbatch | dask | submitit | parallel | seeds | grid of runs",
         "interp.over interp.scale.join interp.scale.loaded",
+    ),
+    _row(
+        "resume | process pool | multiprocessing | several processes | several cores | many seeds",
+        "interp.over interp.scale.join",
+        "interp.over keeps each finished point, resumes, and runs on client=4 processes",
+    ),
+    _row(
+        "copying head | heads copy | copy suppression",
+        "interp.head_scores",
+        "head_scores(model, 'induction') says who looks, head_scores(model, 'copying') who writes",
+    ),
+    _row(
+        "better than chance | random circuit | control circuit",
+        "interp.evaluate interp.methods.runs.random_heads",
+        "evaluate runs random circuits of the same size beside yours",
     ),
     _row("patching | activation patching | causal mediation analysis", PATCH),
     _row("interchange intervention | interchange | swap", f"interp.interchange {PATCH}"),

@@ -1,9 +1,12 @@
 """`interp.find` knows the field's names, and says what is nearest where we have no such thing."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 import interp
-from interp._find import _public
+from interp._find import _pages, _public
 from interp._find_words import TABLE
 
 FIRST = {
@@ -33,6 +36,14 @@ FIRST = {
     "cache": "interp.run",
     "DAS": "interp.align",
     "probe": "interp.probe",
+    "which heads copy in my model": "interp.head_scores",
+    "copying heads": "interp.head_scores",
+    "better than chance": "interp.evaluate",
+    "is my circuit better than chance?": "interp.evaluate",
+    "resume": "interp.over",
+    "process pool": "interp.over",
+    "how do I knock out a head": "interp.attention_knockout",
+    "ablating": "interp.ablate",
 }
 
 
@@ -54,6 +65,25 @@ def test_what_is_only_near_says_so_and_short_words_match_whole():
     assert "weights are not edited" in repr(interp.find("ROME"))
     assert len(interp.find("DLA")) == 1  # not "a pandas DataFrame"
     assert interp.find("zebrafish") == []
+
+
+def test_a_question_finds_its_page():
+    def pages(words):
+        return [name for name, _ in interp.find(words) if name.endswith(".md")]
+
+    assert pages("which heads copy in my model") == ["docs/how-to/which-heads-copy.md"]
+    assert pages("better than chance") == ["docs/how-to/better-than-chance.md"]
+    assert "docs/cluster.md" in pages("cluster")
+    root = Path(interp.__file__).resolve().parents[1]
+    assert len(_pages()) >= 10 and all(
+        (root / page.split("#")[0]).is_file() for page, _ in _pages()
+    )
+    questions = (root / "docs" / "how-to" / "index.md").read_text(encoding="utf-8")
+    assert {page for page, _ in _pages()} == {
+        f"docs/how-to/{page}".replace("how-to/../", "")
+        for page in re.findall(r"\]\((.+?)\)", questions)
+    }
+    assert interp.find("zebrafish heads of the moon") == []
 
 
 def test_interp_and_its_tasks_say_what_is_in_them():

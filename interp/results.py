@@ -17,6 +17,7 @@ from interp._errors import listed, unknown
 from interp._interrupts import Interrupted as Interrupted
 from interp._stats import bootstrap
 from interp._tables import Top
+from interp._warn import warn
 
 SCHEMA = 1
 SHORT = 32  # as many cells of one axis are printed whole, in their order
@@ -305,14 +306,20 @@ class Result:
 
         Returns:
             The lower and the upper ends. Those of a fraction are exactly those of the ratio of the
-            drawn means, and NaN where its denominator has an interval that contains 0.
+            drawn means, and NaN where its denominator has an interval that contains 0, or where
+            points have a denominator each; a warning says which of the two.
 
         Raises:
             ValueError: If the result kept no examples, or fewer than two.
         """
         if self.examples is None:
             raise ValueError(f"{self.name!r} kept no examples, so it has no interval")
-        return self._bootstrap(None, level, n_boot, seed)
+        ends = self._bootstrap(None, level, n_boot, seed)
+        without = int((np.isnan(ends[0]) & ~np.isnan(self.values)).sum())
+        if without:
+            why = self.metadata.get("unsteady") or "its denominator cannot be told from 0"
+            warn(f"{without} of {self.values.size} intervals of {self.name!r} are NaN: {why}")
+        return ends
 
     def _bootstrap(
         self, cells: list[int] | None = None, level: float = 0.95, n_boot: int = 1000, seed: int = 0
@@ -432,7 +439,7 @@ class Result:
         frame.insert(0, "site", self.labels())
         frame[self.name] = self.values.ravel()
         if self.examples is not None and self.examples.shape[-1] > 1:
-            low, high = self.ci()
+            low, high = self._bootstrap()
             frame["low"], frame["high"] = low.ravel(), high.ravel()
         frame.attrs["unit"] = self.unit
         return frame
@@ -608,7 +615,7 @@ class Result:
             "lines",
             "bars",
         ):  # a map shows no interval
-            interval = self.ci()
+            interval = self._bootstrap()
             interval = None if np.isnan(interval[0]).all() else interval
         chosen = ", ".join(
             plots.literal(v) if isinstance(v, str) else f"{d} {v}"
@@ -676,7 +683,7 @@ class Result:
         if not self.dims:
             interval = ""
             if self.examples is not None and self.examples.shape[-1] > 1:
-                low, high = self.ci()
+                low, high = self._bootstrap()
                 interval = "" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]"
             return f"Result({self.name}: {float(self.values):.4g}{interval} {self.unit})" + (
                 self._notes()
@@ -694,8 +701,12 @@ class Result:
         return f"{about}\n{rows!r}{some}{beside}{self._notes()}"
 
     def _length(self, dim: str) -> int | str:
-        """How many labels an axis has; the name of the score, where it is the only one."""
+        """How many labels an axis has; the name of the score, where it is the only one, and the
+        two kinds of prompts, which are not how many prompts there are.
+        """
         labels = self.coords[dim]
+        if dim == "prompts" and labels == ["clean", "corrupted"]:
+            return ", ".join(labels)
         return labels[0] if dim == "score" and len(labels) == 1 else len(labels)
 
     def _notes(self) -> str:

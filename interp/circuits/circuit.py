@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,15 @@ class Circuit:
             return (edge[0], *edge[2:]) in before and any(c in after for c in self._ends(edge))
 
         return self._with({edge: score for edge, score in self.edges.items() if keep(edge)})
+
+    @cached_property
+    def _n_on_a_way(self) -> int:
+        """How many edges `prune` keeps, counted without another circuit."""
+        before, after = self._reached()
+        return sum(
+            (edge[0], *edge[2:]) in before and any(c in after for c in self._ends(edge))
+            for edge in self.edges
+        )
 
     def _reached(self) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
         """Components that the embedding reaches, and components that reach the logits; each at a
@@ -560,8 +570,10 @@ class Circuit:
     def __repr__(self) -> str:
         how = self.source.get("method") or self.source.get("cite") or self.source.get("kind", "")
         named = f", roles: {listed(self.roles)}" if self.roles else ""
+        off = self.edges and self._n_on_a_way < len(self)
+        way = f" {self._n_on_a_way} of {len(self)} on a way to the logits," if off else ""
         size = (
-            f"{len(self)} of {self.n_graph_edges} edges{self._at_places()} ({self.share:.2%}),"
+            f"{len(self)} of {self.n_graph_edges} edges{self._at_places()} ({self.share:.2%}),{way}"
             f" {len(self.nodes)} components"
         )
         return f"Circuit({self.model}, {self.task.get('name', 'no task')}, {how}: {size}{named})"

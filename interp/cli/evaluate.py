@@ -85,6 +85,7 @@ def evaluation_data(circuit: "Circuit", evaluation: "Result", path: Path) -> dic
     from interp.methods.circuits.evaluate import faithfulness_interval
 
     keys = ("by", "metric", "split", "n", "seed", "sets", "seconds")
+    notes = [evaluation.metadata[k] for k in ("note", "unsteady") if evaluation.metadata.get(k)]
     data = {
         "file": str(path),
         "model": circuit.model,
@@ -97,7 +98,7 @@ def evaluation_data(circuit: "Circuit", evaluation: "Result", path: Path) -> dic
         | {k: evaluation.metadata[k] for k in keys if k in evaluation.metadata}
         | measures(evaluation)
         | {"interval": faithfulness_interval(evaluation)}
-        | ({"note": evaluation.metadata["unsteady"]} if "unsteady" in evaluation.metadata else {})
+        | ({"note": "\n".join(notes)} if notes else {})
     )
 
 

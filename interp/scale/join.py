@@ -139,7 +139,7 @@ def assembled(
             f" ({listed([error], length=100)}); metadata['failed'] has all, and retry=True runs"
             " them again"
         )
-    kinds = sorted({r.processor for r in records.values()})
+    kinds = sorted({records[k].processor for k in finished})  # a killed worker says none
     if len(kinds) > 1:
         notes.append(f"points were computed on unlike processors ({listed(kinds)})")
     older = [r for r in records.values() if manifest.made_at(r.point) != r.made]
@@ -170,11 +170,21 @@ def assembled(
         values.reshape(*shape, *first.values.shape),
         (*manifest.axes, *first.dims),
         {**manifest.axes, **first.coords},
-        names.pop() if len(names) == 1 else manifest.name,
+        _title(names, manifest.name, len(every)),
         first.unit,
         metadata,
         None if examples is None else examples.reshape(*shape, *kept[0].shape),
     )
+
+
+def _title(names: set[str], function: str, n_points: int) -> str:
+    """The name of the whole: that of its one point; of several, the function's, with what all of
+    them are called.
+    """
+    if len(names) > 1 or function in names:
+        return function
+    name = min(names)
+    return name if n_points == 1 else f"{function}, {n_points} points: {name}"
 
 
 def _check_axes(

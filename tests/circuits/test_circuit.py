@@ -121,6 +121,17 @@ def test_prune_drops_dead_ends_and_keeps_a_kv_heads_edges_for_any_of_its_queries
     assert len(of({("L0H0", "L1H0.q_in"): 1.0}).prune()) == 0
 
 
+def test_a_circuit_says_how_many_of_its_edges_lie_on_a_way():
+    way = {("embed", "mlp.0.in"): 1.0, ("mlp.0", "logits.in"): 1.0}
+    dead = {("embed", "L0H0.q_in"): 1.0, ("L1H0", "logits.in"): 1.0, ("L0H1", "mlp.1.in"): 1.0}
+    assert "2 of 5 on a way to the logits" in repr(of({**way, **dead}))
+    assert "0 of 3 on a way to the logits" in repr(of(dead))
+    for whole in (of(way), of({**way, **dead}).prune(), of({})):
+        assert "on a way" not in repr(whole)
+    one = of({**way, **dead})
+    assert one._n_on_a_way == len(one.prune())
+
+
 def test_pruning_leaves_the_run_as_it_is(any_tiny, found):
     task, scores = found[bridge.name(any_tiny)]
     edges = Edges(any_tiny, task, metric_of(task))

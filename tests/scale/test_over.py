@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ import torch
 import interp
 from interp.scale import join, points
 from interp.scale.identity import identity
+from interp.scale.join import assembled
+from interp.scale.point_files import Folder
 
 AXES = {"task": ["a", "b"], "seed": [0, 1, 2]}
 
@@ -98,7 +101,9 @@ def whole(seed):
 
 def test_a_result_keeps_its_axes_its_unit_and_its_examples():
     result = interp.over(whole, {"seed": range(4)})
-    assert result.dims == ("seed", "layer") and result.unit == "logits" and result.name == "effect"
+    assert result.dims == ("seed", "layer") and result.unit == "logits"
+    assert result.name == "whole, 4 points: effect"
+    assert interp.over(whole, {"seed": [0]}, "one").name == "effect"
     assert result.metadata == {"metric": "m", "function": "whole"}  # what all points agree on
     for seed in range(4):
         assert np.array_equal(result.sel(seed=seed).examples, whole(seed).examples)
@@ -113,6 +118,41 @@ def test_what_is_no_number_is_the_points_error(value):
     result = interp.over(lambda seed: value if seed else 1.0, {"seed": [0, 1]})
     assert np.isnan(result.values[1]) and result.values[0] == 1.0
     assert "seed=1" in result.metadata["failed"]
+
+
+def ratio(seed):
+    below = [1.0, 2.0 + seed, 3.0]
+    metadata = {"denominator": below, "ratios": {}}
+    return interp.Result(2.0, (), {}, "faithfulness", "fraction", metadata, np.array([1, 2, 3.0]))
+
+
+def test_ratios_with_a_denominator_each_say_why_they_have_no_interval():
+    result = interp.over(ratio, {"seed": range(3)})
+    with pytest.warns(UserWarning, match="3 of 3 intervals of .* are NaN: each point is a ratio"):
+        low, _ = result.ci()
+    assert np.isnan(low).all()
+    one = points()[(0,)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        repr(result)
+        result.to_frame()
+        assert not np.isnan(one.ci()[0])
+
+
+def test_a_point_without_a_processor_is_of_no_unlike_processor():
+    """A worker that is killed says nothing of its processor."""
+    interp.over(score, {"task": ["a"], "seed": [0, 1]})
+    files = Folder(Path("runs"))
+    manifest = files.manifest()
+    records = {k: files.record(point) for k, point in enumerate(manifest.points())}
+    lost = records[1].model_copy(
+        update={"checksum": None, "error": "RuntimeError: gone", "processor": ""}
+    )
+    note = assembled(manifest, {0: records[0], 1: lost}, files).metadata["note"]
+    assert "1 of 2 points failed" in note and "processor" not in note
+    other = records[1].model_copy(update={"processor": "another"})
+    note = assembled(manifest, {0: records[0], 1: other}, files).metadata["note"]
+    assert "unlike processors" in note and "another" in note
 
 
 # --- resuming -------------------------------------------------------------------------------------

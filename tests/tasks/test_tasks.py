@@ -437,6 +437,7 @@ def test_a_task_is_made_by_a_tokenizer_alone_and_names_are_the_files(tiny):
 
 def test_behaviour_has_the_tasks_own_metric_and_an_interval(tiny):
     behaviour = interp.tasks.greater_than(tiny, n=6).behaviour(tiny)
+    assert "prompts: clean, corrupted" in repr(behaviour)  # not "prompts: 2" of six
     own = behaviour.sel(measure="probability difference", prompts="clean")
     low, high = own.ci()
     assert low <= own.values <= high and behaviour.coords["measure"][0] == "answer above wrong"

@@ -6,9 +6,9 @@ from interp.methods.circuits.agreement import stability as stability
 from interp.methods.circuits.discovery import discover as discover
 from interp.methods.circuits.evaluate import evaluate as evaluate
 from interp.methods.circuits.evaluate import minimality as minimality
-from interp.methods.circuits.evaluate import random_circuits as random_circuits
 from interp.methods.circuits.evaluate import with_evaluation as with_evaluation
 from interp.methods.circuits.faithfulness_curve import cpr_cmd as cpr_cmd
 from interp.methods.circuits.faithfulness_curve import faithfulness_curve as faithfulness_curve
 from interp.methods.circuits.head_overlap import attention_times_effect as attention_times_effect
 from interp.methods.circuits.head_overlap import head_overlap as head_overlap
+from interp.methods.circuits.random_circuits import random_circuits as random_circuits

@@ -20,16 +20,17 @@ from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
+from interp._warn import warn
 from interp.circuits import Circuit
 from interp.circuits.residual_graph import Edge, shown
 from interp.dims import Graph
 from interp.methods.circuits.edges import Edges, edges_on
+from interp.methods.circuits.random_circuits import random_circuits
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts, read_values
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
-from interp.sites import Site
 from interp.tasks.metrics import Metric, MetricLike
 
 FRACTION = "fraction (0 all edges cut, 1 clean)"
@@ -74,7 +75,9 @@ def evaluate(
             `reference`), "zero" nothing (far from anything the model has seen).
         metric: As in `patch`.
         sets: How many random circuits (of the first 3 the complement is run as well).
-        match: "size" or "layers": how they are drawn, see `random_circuits`.
+        match: "size", "layers" or "connected": how they are drawn, see `random_circuits`. Few
+            random edges lie on a way from the embedding to the logits, so that small circuits of
+            the first two are often 0 for certain; a note and a warning say so.
         seed: Draws them.
         any_task: True allows a circuit that was found on another task.
         reference: Token ids [batch pos] for by="mean".
@@ -90,7 +93,10 @@ def evaluate(
         "corrupted" the run with every edge cut, which by="resample" is the run on the corrupted
         prompts. Examples are the prompts' parts in the ratio, so that `ci` is the interval of a
         ratio of means. metadata: "edges", "share" of all edges, "random" (each set's faithfulness),
-        "seen": whether these are the prompts that the circuit was found on.
+        "kept" and "random kept" (how many edges lie on a way from the embedding to the logits: of
+        the circuit, and of each set), "seen": whether these are the prompts that the circuit was
+        found on. A note and a warning say where a circuit, or most of the random ones, has no such
+        way: what nothing of the prompt passes through is 0 by itself.
 
     Raises:
         ValueError: If the circuit is of another model, has no edges, or was found on another task.
@@ -106,7 +112,9 @@ def evaluate(
     started = time.perf_counter()
     edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, backend)
     drawn = random_circuits(circuit, sets, seed, match=match)
-    sparse = [run_weights(item, by) for item in [circuit, *drawn]]
+    pruned = [item.prune() for item in [circuit, *drawn]]
+    kept = [len(item) for item in pruned]
+    sparse = [run.weights() for run in (pruned if by == "resample" else [circuit, *drawn])]
     circuit_values = edges.cut(_stack([*sparse, 0 * sparse[0]]), "circuit and random circuits")
     everything = np.ones_like(sparse[0])
     complement_values = edges.cut(
@@ -128,6 +136,8 @@ def evaluate(
         "complement": to_numpy(complement_values[0]),
     }
     examples = np.stack(list(rows.values()))
+    doubts = [disconnected(circuit, kept[0]), weak_null(kept[1:], match)]
+    said = [doubt for doubt in doubts if doubt]
     metadata = sweep.provenance(
         model,
         task,
@@ -145,6 +155,9 @@ def evaluate(
         sets=sets,
         sets_seed=seed,
         random=faithful[1:].mean(-1).tolist(),
+        kept=kept[0],
+        **{"random kept": kept[1:]},
+        **({"note": "\nnote: ".join(said)} if said else {}),
         units=dict.fromkeys(list(rows)[4:], edges.metric.unit),
         **notes,
         ratios={"measure": list(rows)[:4]},
@@ -152,6 +165,8 @@ def evaluate(
         " with every edge cut, with the circuit alone, and with only the circuit cut",
     )
     metadata["units"] |= dict.fromkeys(list(rows)[:4], FRACTION)
+    for doubt in said:
+        warn(doubt)
     name = f"{len(circuit)} of {circuit.n_graph_edges} edges{circuit._at_places()}" + (
         ", on the prompts they were found on" if metadata["seen"] else ""
     )
@@ -211,7 +226,7 @@ def faithfulness_interval(evaluation: Result) -> list[float] | None:
     """
     if evaluation.examples is None or evaluation.examples.shape[-1] < 2:
         return None
-    ends = [float(end) for end in evaluation.sel(measure="faithfulness").ci()]
+    ends = [float(end) for end in evaluation.sel(measure="faithfulness")._bootstrap()]
     return ends if np.isfinite(ends).all() else None
 
 
@@ -296,6 +311,9 @@ def minimality(
     labels = (
         [shown(edge) for edge in left] if of == "edges" else [s for s in sent if s not in without]
     )
+    doubt = disconnected(circuit, len(circuit.prune()))
+    if doubt:
+        warn(doubt)
     metadata = sweep.provenance(
         model,
         task,
@@ -310,74 +328,13 @@ def minimality(
         without=list(without),
         faithfulness=float(faithfulness[0].mean()),
         seen=_seen(circuit, task),
+        **({"note": doubt} if doubt else {}),
         **notes,
     )
     name = f"faithfulness lost without the {GROUPS[of]}"
     return Result(
         examples.mean(-1), (GROUPS[of],), {GROUPS[of]: labels}, name, FRACTION, metadata, examples
     )
-
-
-def random_circuits(
-    circuit: Circuit, sets: int = 10, seed: int = 0, *, match: str = "size"
-) -> list[Circuit]:
-    """Circuits of random edges of the same graph, each with as many edges as the given one.
-
-    Example:
-        >>> random_circuits(circuit, sets=3)
-        >>> random_circuits(circuit, sets=3, match="layers")
-
-    Args:
-        circuit: The circuit that gives the size. Edges are drawn among all, its own too.
-        sets: How many.
-        seed: Draws them.
-        match: "size" draws from the whole graph; "layers" as many as the circuit has into each
-            layer's queries, keys, values, MLP, and into the logits (and at each place): harder to
-            beat, since where a circuit reads is already half of what it is.
-
-    Returns:
-        The circuits, not pruned: few random edges lie on a path to the logits.
-
-    Raises:
-        ValueError: If `match` is unknown or there is no set.
-    """
-    if match not in ("size", "layers"):
-        raise unknown("way to match", match, ("size", "layers"), "match='layers'")
-    if sets < 1:
-        raise ValueError(
-            f"sets={sets}: at least one random circuit stands beside a circuit (try sets=10)"
-        )
-    read = {str(receiver): _read(str(receiver)) for receiver in sites.receivers(circuit.graph)}
-
-    def group(edge: Edge) -> Any:
-        return "any" if match == "size" else (*read[edge[1]], *edge[2:])
-
-    pools: dict[Any, list] = {}
-    for edge in circuit.graph_edges():
-        pools.setdefault(group(edge), []).append(edge)
-    wanted: dict[Any, int] = {}
-    for edge in circuit:
-        wanted[group(edge)] = wanted.get(group(edge), 0) + 1
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for k in range(sets):
-        chosen = [
-            pools[g][i]
-            for g, n in wanted.items()
-            for i in rng.choice(len(pools[g]), n, replace=False)
-        ]
-        source = {"kind": "random", "match": match, "seed": seed, "set": k}
-        drawn.append(
-            Circuit(
-                dict.fromkeys(chosen),
-                circuit.graph,
-                circuit.model,
-                task=circuit.task,
-                source=source,
-                places=circuit.places,
-            )
-        )
-    return drawn
 
 
 # --- what both this and curves use ----------------------------------------------------------------
@@ -399,6 +356,52 @@ def fractions(
         WHOLE.format(metric.name),
         "try another metric, or another `by`",
         "faithfulness",
+    )
+
+
+def disconnected(circuit: Circuit, kept: int) -> str:
+    """The sentence for a circuit through which nothing of the prompt reaches the logits; else
+    nothing.
+
+    Args:
+        circuit: The circuit.
+        kept: How many of its edges lie on a way from the embedding to the logits.
+    """
+    if kept:
+        return ""
+    n, of = len(circuit), circuit.n_graph_edges
+    sends = sum(edge[0] == "embed" for edge in circuit)
+    read = sum(edge[1] == "logits.in" for edge in circuit)
+    more = min(of, 2 * n)
+    return (
+        f"0 of the circuit's {n} edges lie on a way from the embedding to the logits ({sends} leave"
+        f" the embedding, {read} enter the logits), so nothing of the prompt passes through it and"
+        " its faithfulness is 0 whatever the model does: take more edges,"
+        f" interp.Circuit.top(scores, {more}).prune(), until some are left"
+    )
+
+
+def weak_null(kept: Sequence[int], match: str) -> str:
+    """The sentence for random circuits of which none, or fewer than half, has a way from the
+    embedding to the logits; else nothing.
+
+    Args:
+        kept: How many edges of each random circuit lie on such a way.
+        match: How they were drawn.
+    """
+    ways = sum(n > 0 for n in kept)
+    if match == "connected" or 2 * ways >= len(kept):
+        return ""
+    which = f"{ways or 'none'} of the {len(kept)} random circuits"
+    if len(kept) == 1:
+        which = "not even the one random circuit"
+    verb = "have" if ways > 1 else "has"
+    rest = "their faithfulness" if not ways else f"the faithfulness of the other {len(kept) - ways}"
+    rest = "its faithfulness" if len(kept) == 1 else rest
+    return (
+        f"{which} drawn by match={match!r} {verb} a way from the embedding to the logits, so {rest}"
+        " is certain to be 0, and to be above that says little: match='connected' draws random"
+        " circuits all of whose edges lie on such a way"
     )
 
 
@@ -466,12 +469,6 @@ def _without(edges: Edges, base: np.ndarray, parts: Sequence[tuple]) -> Float[Te
 
 def _stack(weights: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(weights))
-
-
-def _read(receiver: str) -> tuple:
-    """Family, part and layer of a receiver."""
-    site = Site.parse(receiver)
-    return site.family, site.part, site.layer
 
 
 def _typed(task: Any, metric: Any) -> str:

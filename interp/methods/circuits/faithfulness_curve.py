@@ -19,10 +19,12 @@ from interp.methods.circuits.edges import edges_on
 from interp.methods.circuits.evaluate import (
     FRACTION,
     clean_metric,
+    disconnected,
     fractions,
     graph_of,
-    random_circuits,
+    weak_null,
 )
+from interp.methods.circuits.random_circuits import random_circuits
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
@@ -75,7 +77,8 @@ def faithfulness_curve(
         by: What a cut edge carries, see `evaluate`.
         metric: As in `patch`.
         sets: How many random circuits per size.
-        match: How they are drawn, see `random_circuits`.
+        match: How they are drawn, see `random_circuits`: "connected" where those of "size" have too
+            few edges for a way from the embedding to the logits.
         seed: Draws them.
         reference: As in `evaluate`.
         backend: "engine" or "hooks"; None chooses.
@@ -83,7 +86,8 @@ def faithfulness_curve(
     Returns:
         Faithfulness (0: all edges cut, 1: the clean run, never clamped), axes "circuit"
         ("discovered", "random") and "edges", one value per example kept. metadata: "random" (each
-        set's, by size), "kept" (edges after pruning), "total".
+        set's, by size), "kept" (edges after pruning), "total". A note says at which sizes the
+        circuit, or most of the random ones, has no way from the embedding to the logits.
 
     Raises:
         ValueError: If a size is not possible, or the scores are of another model.
@@ -112,10 +116,16 @@ def faithfulness_curve(
     corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
     _, notes = fractions(clean[None], clean, corrupted, metric)  # before the long part
     curves, each, sizes_pruned = [], {}, []
+    no_way, null_at = [], {}
     for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):
         # all edges there are: a random circuit of that size is the same one
         drawn = random_circuits(circuit, sets, seed, match=match) if n < total else []
-        run_circuits = [item.prune() if prune else item for item in [circuit, *drawn]]
+        pruned = [item.prune() for item in [circuit, *drawn]]
+        if disconnected(circuit, len(pruned[0])):
+            no_way.append(n)
+        doubt = weak_null([len(item) for item in pruned[1:]], match)
+        null_at.setdefault(doubt, []).append(n)
+        run_circuits = pruned if prune else [circuit, *drawn]
         values = edges.cut(
             torch.from_numpy(np.stack([item.weights() for item in run_circuits])), bar=False
         )
@@ -125,6 +135,13 @@ def faithfulness_curve(
         each[str(n)] = part[1:].mean(-1).tolist() if drawn else [float(part[0].mean())]
         sizes_pruned.append(len(run_circuits[0]))
     examples = np.stack(curves, 1)
+    said = [f"at {_sizes(at)}: {doubt}" for doubt, at in null_at.items() if doubt]
+    if no_way:
+        said.insert(
+            0,
+            f"at {_sizes(no_way)}: none of the discovered edges lies on a way from the embedding"
+            " to the logits, so 0 is certain there",
+        )
     metadata = sweep.provenance(
         model,
         task,
@@ -143,6 +160,7 @@ def faithfulness_curve(
         random=each,
         match=match,
         sets=sets,
+        **({"note": "\nnote: ".join(said)} if said else {}),
         **notes,
     )
     coords = {"circuit": ["discovered", "random"], "edges": numbers}
@@ -197,6 +215,11 @@ def cpr_cmd(curve: Result) -> Result:
     how = "by size of score" if curve.metadata["absolute"] else "by signed score"
     name, unit = f"area of the faithfulness curve, {how}", "faithfulness x share of edges"
     return Result(examples.mean(-1), ("measure", "circuit"), coords, name, unit, metadata, examples)
+
+
+def _sizes(numbers: Sequence[int]) -> str:
+    """Numbers of edges in words."""
+    return f"{', '.join(map(str, numbers))} edges"
 
 
 def _numbers(scores: Result, sizes: Sequence[float]) -> tuple[list[int], int]:

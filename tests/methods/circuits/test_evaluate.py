@@ -9,9 +9,9 @@ import torch
 
 import interp
 from interp import sites
-from interp.circuits import Circuit
+from interp.circuits import Circuit, residual_graph
 from interp.interventions import Intervention, run
-from interp.methods.circuits.evaluate import fractions
+from interp.methods.circuits.evaluate import fractions, weak_null
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
@@ -276,6 +276,86 @@ def test_random_circuits_have_the_size(any_found):
     )
     with pytest.raises(ValueError, match="did you mean 'layers'"):
         interp.methods.circuits.random_circuits(circuit, match="layer")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 12, 40, 120])
+def test_connected_random_circuits_lie_on_ways_from_the_embedding_to_the_logits(any_found, n):
+    import networkx
+
+    circuit = Circuit.greedy(any_found[2], n)
+    wanted = len(circuit.prune()) or n
+    drawn = interp.methods.circuits.random_circuits(circuit, 4, seed=3, match="connected")
+    assert [len(one) for one in drawn] == [wanted] * 4
+    for one in drawn:  # by another library's search, not by prune
+        graph = one.to_networkx()
+        before = networkx.descendants(graph, "embed") | {"embed"}
+        after = networkx.ancestors(graph, "logits") | {"logits"}
+        for sender, receiver in one:
+            fed = residual_graph.feeds(receiver, one.graph)
+            assert sender in before and set(fed) & after, (sender, receiver)
+    again, other = (
+        interp.methods.circuits.random_circuits(circuit, 4, seed=seed, match="connected")
+        for seed in (3, 4)
+    )
+    assert drawn == again
+    if wanted > 3:  # of one edge there is one: from the embedding straight into the logits
+        assert drawn != other and len({tuple(one) for one in drawn}) == 4
+
+
+def test_connected_random_circuits_of_nearly_all_edges(found):
+    scores = found["tiny"][2]
+    total = int((~np.isnan(scores.values)).sum())
+    for n in (total - 1, total):
+        circuit = Circuit.top(scores, n)
+        for one in interp.methods.circuits.random_circuits(circuit, 3, match="connected"):
+            assert len(one) == len(one.prune()) == len(circuit.prune())
+
+
+def of_ways(recwarn):
+    """What was warned of ways from the embedding to the logits."""
+    return [str(w.message) for w in recwarn if "way from the embedding" in str(w.message)]
+
+
+def test_a_circuit_without_a_way_says_that_its_0_is_certain(found, recwarn):
+    model, task, scores = found["tiny"]
+    nowhere = Circuit.of([("embed", "L0H0.q_in"), ("L0H1", "mlp.1.in")], like=scores)
+    said = "0 of the circuit's 2 edges lie on a way from the embedding to the logits (1 leave"
+    got = interp.evaluate(model, task, nowhere, sets=3, match="connected")
+    assert got.metadata["kept"] == 0 and got.metadata["random kept"] == [2, 2, 2]
+    assert said in repr(got) and "Circuit.top(scores, 4).prune()" in repr(got)
+    assert [said in one for one in of_ways(recwarn)] == [True]
+    lost = interp.methods.circuits.minimality(model, task, nowhere)
+    assert said in repr(lost) and len(of_ways(recwarn)) == 2
+    assert (lost.values == 0).all()
+    good = interp.evaluate(model, task, Circuit.top(scores, 120), sets=3)
+    assert "note" not in good.metadata and len(of_ways(recwarn)) == 2
+
+
+def test_random_circuits_without_a_way_say_that_their_0_is_certain(found, recwarn):
+    model, task, scores = found["tiny"]
+    circuit = Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in")], like=scores)
+    got = interp.evaluate(model, task, circuit, sets=5)
+    ways = [len(one.prune()) for one in interp.methods.circuits.random_circuits(circuit, 5)]
+    assert got.metadata["random kept"] == ways == [0] * 5 and got.metadata["kept"] == 2
+    assert got.metadata["random"] == [0] * 5
+    assert "none of the 5 random circuits drawn by match='size' has a way" in repr(got)
+    assert ["match='connected'" in one for one in of_ways(recwarn)] == [True]
+    hard = interp.evaluate(model, task, circuit, sets=5, match="connected")
+    assert hard.metadata["random kept"] == [2] * 5 and "note" not in hard.metadata
+    assert len(of_ways(recwarn)) == 1 and np.abs(hard.metadata["random"]).max() > 1e-6
+    for match, note in (("size", "none of the 2 random"), ("connected", None)):
+        curve = interp.faithfulness_curve(model, task, scores, (2, 190), sets=2, match=match)
+        said = curve.metadata.get("note", "")
+        assert (f"at 2 edges: {note}" in said) if note else "random" not in said
+        assert "190" not in said
+
+
+def test_few_random_circuits_with_a_way_are_counted():
+    assert weak_null([3, 0, 0, 0, 1], "size").startswith("2 of the 5 random circuits drawn by")
+    assert "of the other 3 is certain to be 0" in weak_null([3, 0, 0, 0, 1], "size")
+    assert "not even the one random circuit" in weak_null([0], "layers")
+    assert weak_null([3, 0], "size") == weak_null([], "size") == ""
+    assert weak_null([0, 0], "connected") == ""
 
 
 # --- curves ---------------------------------------------------------------------------------------

@@ -341,6 +341,8 @@ def test_curves_minimality_and_agreement_by_place(by_place):
     left = lost.metadata["faithfulness"] - float(rest.sel(measure="faithfulness").values)
     assert lost.values[0] == pytest.approx(left, abs=1e-4)
     assert roc_curve(scores, circuit).metadata["auc"] == 1
+    for one in random_circuits(few, 2, match="connected"):
+        assert len(one) == len(one.prune()) == len(few) and one.places == few.places
     drawn = random_circuits(few, 1, match="layers")[0]
     assert sorted(e[1:] for e in drawn if "KV" not in e[1] and "H" not in e[1]) == sorted(
         e[1:] for e in few if "KV" not in e[1] and "H" not in e[1]

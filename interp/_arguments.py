@@ -48,6 +48,29 @@ MADE = {
 }
 NUMBERS = ("mix",)  # those that may be a number as well
 PLAIN = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
+# What other packages call an option, in small letters, and what it is called here where it exists.
+ELSEWHERE = {
+    "batch_size": "batch",
+    "eval_dataset": "heldout",
+    "eval_set": "heldout",
+    "layers_to_transform": "layers",
+    "learning_rate": "lr",
+    "lora_alpha": "alpha",
+    "max_steps": "steps",
+    "method": "how",
+    "n_steps": "steps",
+    "num_steps": "steps",
+    "per_device_train_batch_size": "batch",
+    "r": "rank",
+    "lora_r": "rank",
+    "random_state": "seed",
+    "seeds": "seed",
+    "target_modules": "matrices",
+    "test": "heldout",
+    "val": "heldout",
+    "validation": "heldout",
+    "wd": "weight_decay",
+}
 ADDRESSES = ("where", "senders", "receivers", "site", "sites", "head", "heads")
 TASKS = ("source_task", "target_task", "heldout")
 PROMPTS = ("task", "on", "prompts", "tokens", "texts")
@@ -159,7 +182,8 @@ def _cannot_bind(
     for key in options:
         if key not in signature.parameters:
             known = [p for p in signature.parameters if p != "model"]
-            return f"{unknown(f'option of {name}', key, known)}{_shown(function)}"
+            wrong = unknown(f"option of {name}", key, known, elsewhere=ELSEWHERE, most=16)
+            return f"{wrong}{_shown(function)}"
     return f"{name}: {error}{_shown(function)}"
 
 

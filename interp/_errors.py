@@ -2,7 +2,7 @@
 
 import difflib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -36,7 +36,15 @@ def listed(names: Iterable[object], most: int = 12, length: int = 40) -> str:
     return ", ".join(cut) + (", ..." if len(shown) > most else "")
 
 
-def unknown(kind: str, typed: object, known: Iterable[object], example: str = "") -> ValueError:
+def unknown(
+    kind: str,
+    typed: object,
+    known: Iterable[object],
+    example: str = "",
+    *,
+    elsewhere: Mapping[str, str | Sequence[str]] | None = None,
+    most: int = 12,
+) -> ValueError:
     """A ValueError that quotes what was typed and names the nearest things that exist.
 
     Example:
@@ -46,8 +54,10 @@ def unknown(kind: str, typed: object, known: Iterable[object], example: str = ""
     Args:
         kind: What it was meant to be, in words.
         typed: What was typed.
-        known: What exists; the first twelve are listed.
+        known: What exists; the first `most` are listed.
         example: A call or a value that works.
+        elsewhere: What other packages call things, with our names for them.
+        most: How many of what exists are listed.
     """
     names = sorted(str(k) for k in known)
     folded = {name.lower(): name for name in names}  # "ABC" is near "abc"
@@ -55,12 +65,15 @@ def unknown(kind: str, typed: object, known: Iterable[object], example: str = ""
         folded[n]
         for n in difflib.get_close_matches(str(typed)[:200].lower(), folded, n=3, cutoff=0.5)
     ]
+    meant = (elsewhere or {}).get(str(typed)[:200].lower(), ())
+    meant = [name for name in ([meant] if isinstance(meant, str) else meant) if name in names]
+    near = meant or near
     kind = kind if len(kind) <= 200 else kind[:197] + "..."
     message = f"unknown {kind} {short(typed, 100)}"
     if near:
         message += ": did you mean " + " or ".join(short(n) for n in near) + "?"
     if names:
-        message += f" (known: {listed(names)})"
+        message += f" (known: {listed(names, most)})"
     if example:
         message += f" (example: {example})"
     return ValueError(message)

@@ -5,7 +5,13 @@ Senders in forward order: the embedding, then each layer's heads and MLP. Receiv
 (one a head), k and v (one a KV head) and MLP, then the logits.
 """
 
+import operator
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from interp._errors import short
 
 
 @dataclass(frozen=True)
@@ -78,3 +84,48 @@ class Graph:
     def reads(self, layer: int) -> slice:
         """The receivers of a layer's attention: q, k, v; the layer's MLP comes right after them."""
         return slice(layer * self.per_layer, (layer + 1) * self.per_layer - 1)
+
+
+def layer_numbers(layers: Any, n_layers: int) -> list[int]:
+    """The layers that are meant, as numbers in order.
+
+    Example:
+        >>> layer_numbers("10-12", 30)
+        [10, 11, 12]
+
+    Args:
+        layers: One layer, several, or the first and the last, "10-12".
+        n_layers: How many the model has.
+
+    Raises:
+        ValueError: If a layer does not exist or is named twice, or these are no layers.
+    """
+    if isinstance(layers, str):
+        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", layers)
+        if found is None or len(layers) > 12:
+            raise ValueError(
+                f"layers={short(layers)}: a layer, several (layers=[10, 11]), or the first and the"
+                " last (layers='10-19')"
+            )
+        first, last = int(found[1]), int(found[2] or found[1])
+        chosen = list(range(first, last + 1)) if last < n_layers else [last]
+    else:
+        try:
+            one = not isinstance(layers, Iterable) or getattr(layers, "ndim", 1) == 0
+            chosen = [operator.index(layer) for layer in ([layers] if one else layers)]
+        except TypeError:
+            raise ValueError(
+                f"layers={short(layers)}: the layers' numbers, layers=[10, 11], or the first and"
+                " the last, layers='10-19'"
+            ) from None
+    wrong = next((layer for layer in chosen if not 0 <= layer < n_layers), None)
+    if wrong is not None:
+        raise ValueError(
+            f"layers={short(layers)}: no layer {wrong}, this model has layers 0 to {n_layers - 1}"
+        )
+    if not chosen:
+        raise ValueError(f"layers={short(layers)} names no layer (try layers='10-19')")
+    twice = next((layer for layer in chosen if chosen.count(layer) > 1), None)
+    if twice is not None:
+        raise ValueError(f"layers={short(layers)}: layer {twice} is named twice")
+    return sorted(chosen)

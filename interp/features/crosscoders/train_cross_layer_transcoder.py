@@ -11,11 +11,11 @@ from torch import Tensor
 from interp import _store
 from interp._isolation import torch_defaults
 from interp._types import Model
+from interp.dims import layer_numbers
 from interp.features.activations import Activations, activations
 from interp.features.crosscoders.cross_layer_transcoder import HEAD, CrossLayerTranscoder
 from interp.features.sites import place
 from interp.features.training.train import source_of
-from interp.features.training.transcoders import layer_numbers
 from interp.methods.runs.checkpoint import digest
 from interp.methods.runs.sweep import progress
 from interp.models import bridge

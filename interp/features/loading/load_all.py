@@ -13,6 +13,8 @@ from interp.features.loading.formats.config import Where
 from interp.features.loading.load import read
 from interp.features.sites import place
 
+TRAINED = "trained"  # where `train_transcoders` keeps them, in the folder that it is given
+
 
 @torch_defaults()
 def load_all(
@@ -21,7 +23,8 @@ def load_all(
     """Every dictionary of a folder, in the order of layers.
 
     That is a folder of circuit-tracer's transcoders, or one whose folders each hold a dictionary of
-    some tool: what sparsify writes for a model, or `sae.save("saes/12")` for several layers.
+    some tool: what sparsify writes for a model, or `sae.save("saes/12")` for several layers. The
+    folder that `train_transcoders(folder=...)` was given holds them in its folder "trained".
 
     Example:
         >>> transcoders = features.load_all("transcoders", range(10, 20))
@@ -43,8 +46,9 @@ def load_all(
         raise ValueError(f"no such folder: {str(folder)!r}")
     paths = circuit_tracer.within(folder) if circuit_tracer.finds(folder) else []
     if not paths:
-        inside = sorted(path for path in folder.iterdir() if path.is_dir())
-        paths = [path for path in inside if any(form.finds(path) for form in FORMATS)]
+        paths = _inside(folder)
+    if not paths and (folder / TRAINED).is_dir():
+        paths = _inside(folder / TRAINED)
     found = [read(path, Where()) for path in paths]
     found.sort(key=lambda one: -1 if place(one.writes).layer is None else place(one.writes).layer)
     there = [place(one.writes).layer for one in found]
@@ -65,3 +69,9 @@ def load_all(
         for one in found:
             check(model, one, prose)
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The folders in a folder that hold a dictionary."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path for path in inside if any(form.finds(path) for form in FORMATS)]

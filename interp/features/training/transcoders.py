@@ -1,6 +1,5 @@
 """Transcoders of several layers, from one reading of the text."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 from interp import _store
 from interp._isolation import torch_defaults
 from interp._types import Model
+from interp.dims import layer_numbers
 from interp.features.activations import activations
 from interp.features.dictionary import Dictionary
+from interp.features.loading.load_all import TRAINED
 from interp.features.training.train_cache import cache_folder, load_or_train
 from interp.methods.runs.sweep import progress
 from interp.models import bridge
@@ -48,7 +49,8 @@ def train_transcoders(
         skip: Whether each has a linear path beside its latents ("skip transcoder").
         tokens: How many tokens each is trained on; a shorter text is read again.
         seed: Decides the text, the order and the first weights.
-        folder: Where activations and transcoders are kept; the user's cache if None.
+        folder: Where activations and transcoders are kept; the user's cache if None. What was
+            trained there is read again without training by `load_all(folder)`.
         options: Go to `train`.
 
     Returns:
@@ -90,7 +92,7 @@ def train_transcoders(
             to=f"mlp.{layer}",
             kind="skip_transcoder" if skip else "transcoder",
             name=f"{'skip ' if skip else ''}transcoder {layer}",
-            folder=home / "trained",
+            folder=home / TRAINED,
             width=width,
             k=k,
             tokens=tokens,
@@ -99,26 +101,3 @@ def train_transcoders(
         )
         for layer in progress(chosen, "transcoders: layers")
     ]
-
-
-def layer_numbers(layers: str | int | Sequence[int], n_layers: int) -> list[int]:
-    """The layers as numbers, in order."""
-    if isinstance(layers, str):
-        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", layers)
-        if found is None or len(layers) > 12:
-            raise ValueError(
-                f"layers={layers[:40]!r}: a layer, or the first and the last ('10-19')"
-            )
-        first, last = int(found[1]), int(found[2] or found[1])
-        chosen = list(range(first, last + 1)) if last < n_layers else [last]
-    else:
-        chosen = [layers] if isinstance(layers, int) else [int(layer) for layer in layers]
-    wrong = next((layer for layer in chosen if not 0 <= layer < n_layers), None)
-    if wrong is not None:
-        raise ValueError(f"no layer {wrong}: this model has layers 0 to {n_layers - 1}")
-    if not chosen:
-        raise ValueError(f"layers={layers!r} names no layer (try '10-19')")
-    twice = next((layer for layer in chosen if chosen.count(layer) > 1), None)
-    if twice is not None:
-        raise ValueError(f"layer {twice} is named twice")
-    return sorted(chosen)

@@ -318,7 +318,7 @@ def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:
         )
     for name in names:
         if name not in SCORES:
-            raise unknown("head score", name, SCORES)
+            raise unknown("head score", name, SCORES, most=len(SCORES))
     task = on if isinstance(on, Task) else None
     needs = [name for name in names if SCORES[name].on == "task"]
     if needs and task is None:

@@ -23,6 +23,46 @@ from interp.models import bridge
 from interp.sites import Site
 
 HOW = ("full", "lora", "offsets")
+# What the matrices are called in models' own files and in other packages, in small letters.
+ELSEWHERE = {
+    "q_proj": "q",
+    "query": "q",
+    "w_q": "q",
+    "wq": "q",
+    "k_proj": "k",
+    "key": "k",
+    "w_k": "k",
+    "wk": "k",
+    "v_proj": "v",
+    "value": "v",
+    "w_v": "v",
+    "wv": "v",
+    "o_proj": "o",
+    "out_proj": "o",
+    "w_o": "o",
+    "wo": "o",
+    "dense": "o",
+    "c_attn": ("q", "k", "v"),
+    "qkv_proj": ("q", "k", "v"),
+    "query_key_value": ("q", "k", "v"),
+    "gate_proj": "gate",
+    "w_gate": "gate",
+    "up": "in",
+    "up_proj": "in",
+    "w_in": "in",
+    "c_fc": "in",
+    "fc1": "in",
+    "fc_in": "in",
+    "dense_h_to_4h": "in",
+    "gate_up_proj": ("gate", "in"),
+    "down": "out",
+    "down_proj": "out",
+    "w_out": "out",
+    "fc2": "out",
+    "fc_out": "out",
+    "dense_4h_to_h": "out",
+    "all-linear": tuple(bridge.MATRICES),
+}
 
 
 class Full:
@@ -95,7 +135,9 @@ class Lora:
     ) -> None:
         for which in matrices:
             if which not in bridge.MATRICES:
-                raise unknown("matrix", which, bridge.MATRICES, "matrices=('q', 'v')")
+                raise unknown(
+                    "matrix", which, bridge.MATRICES, "matrices=('q', 'v')", elsewhere=ELSEWHERE
+                )
         if not matrices or rank < 1:
             raise ValueError(
                 f"matrices={tuple(matrices)}, rank={rank}: LoRA needs at least one matrix and a"

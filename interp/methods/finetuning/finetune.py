@@ -1,7 +1,6 @@
 """Fine-tuning of any loaded model on the CPU, with a before-and-after sheet."""
 
 import math
-import operator
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +10,12 @@ import torch
 from torch import Tensor
 
 from interp import _interrupts
-from interp._errors import short, unknown
+from interp._errors import unknown
 from interp._interrupts import Interrupted
 from interp._isolation import torch_defaults
+from interp._stats import bootstrap
 from interp._types import Model
+from interp.dims import layer_numbers
 from interp.methods.finetuning import sheet as sheets
 from interp.methods.finetuning.changes import Change, Full, change_of
 from interp.methods.finetuning.examples import Example, as_task, count, examples, losses
@@ -70,8 +71,9 @@ def finetune(
             the first position.
         how: "full": the weights themselves. "lora": a change of low rank of some matrices.
             "offsets": a vector for each chosen head, added to its output z at every position.
-        layers: Numbers of layers, for "full" and "lora": these alone are trained. None: all, and
-            for "full" the embedding, the unembedding and the final norm as well.
+        layers: Numbers of layers, or the first and the last, "10-12", for "full" and "lora": these
+            alone are trained. None: all, and for "full" the embedding, the unembedding and the
+            final norm as well.
         rank: Of LoRA.
         matrices: Which of "q", "k", "v", "o", "gate", "in", "out" LoRA changes in each layer.
         alpha: LoRA adds alpha / rank * B A; alpha is the rank if None.
@@ -83,7 +85,7 @@ def finetune(
         weight_decay: Of the optimiser.
         heldout: What it is judged on, in any form of `task`. None: a built-in task's held-out
             prompts; otherwise a fifth of the prompts or texts, drawn by the first seed, which are
-            then not trained on (with fewer than five, nothing is held out).
+            then not trained on (with fewer than five, nothing is held out, and the sheet says so).
         other_texts: Texts or ids on which side effects are measured (cut to the shortest); None: 8
             pieces of 64 tokens of `interp.texts.prose`.
         seed: Decides the order of the examples and LoRA's first A. Several train one model each.
@@ -94,8 +96,13 @@ def finetune(
         wrong one), "answer on top" (of all tokens), "p(answer)", "p(options)" (the probability on
         answer and wrong answers together), "logit difference", and "loss" (of the answer, in nats);
         of held-out texts "loss per token". Of the other texts: "other text: loss" (nats per token)
-        and "other text: KL" (the KL divergence from the model before, nats per token). The loss of
-        a step is the mean over the predicted tokens of its batch, before the step.
+        and "other text: KL" (the KL divergence from the model before, nats per token). What is
+        printed, and `sheet.metadata["judged on"]`, says on how many prompts and texts, and
+        `sheet.metadata["interval"]` has the 95 % bootstrap intervals over them of each measure
+        before and after (the mean over seeds of each); None for fewer than five, and where all are
+        alike.
+
+        The loss of a step is the mean over the predicted tokens of its batch, before the step.
 
     Raises:
         ValueError: If a prompt is both trained on and held out, an option does not fit, the loss
@@ -115,7 +122,7 @@ def finetune(
     seeds = [int(s) for s in ([seed] if isinstance(seed, int) else seed)]
     _check(model, steps, batch, lr, optimizer, seeds)
     options = dict(
-        layers=None if layers is None else _numbers(layers),
+        layers=None if layers is None else layer_numbers(layers, bridge.dims(model).n_layers),
         matrices=list(matrices),
         rank=rank,
         alpha=alpha,
@@ -169,7 +176,7 @@ def finetune(
     tuned = FineTuned(
         tuple(models),
         tuple(changes),
-        _sheet(before, after, about),
+        _sheet(before, after, {**about, **_judged(train, held, some, tokens, len(done))}),
         _heldout(before[0], [prompts for prompts, _ in after], done, about),
         _curve(curves, steps, about),
         n_trained,
@@ -182,16 +189,6 @@ def finetune(
             tuned,
         )
     return tuned
-
-
-def _numbers(layers: Any) -> list[int]:
-    """The numbers of layers; ValueError where they are something else."""
-    try:
-        return [operator.index(layer) for layer in layers]
-    except TypeError:
-        raise ValueError(
-            f"layers={short(layers)}: a list of the layers' numbers, layers=[10, 11]"
-        ) from None
 
 
 def _texts(heads: Any) -> list[str]:
@@ -356,6 +353,38 @@ def _order(n: int, size: int, generator: torch.Generator) -> Any:
 # --- what is said of it ---------------------------------------------------------------------------
 
 
+def _judged(
+    train: Any, held: Any, some: Sequence[Example], tokens: Tensor | None, n_seeds: int
+) -> dict[str, Any]:
+    """What the sheet is measured on, in words, and the note beside it where it is printed."""
+    kind = "prompts" if isinstance(train, Task) else "texts"
+    trained = f"{_number(len(some), kind)} trained on"
+    if held is None:
+        said = (
+            f"nothing is held out ({trained}; {FEWEST} different ones are needed), so what was"
+            f" learned is not measured: give other {kind} as heldout="
+        )
+    else:
+        own = _number(len(held), "prompts" if isinstance(held, Task) else "texts")
+        few = ", too few for an interval" if len(held) < FEWEST else ""
+        said = f"judged on {own} held out ({trained}){few}"
+    if tokens is not None:
+        said += f"; other text: {_number(len(tokens), 'pieces')} of {tokens.shape[1]} tokens"
+    over = f"; the intervals here are over the {n_seeds} seeds, not over prompts"
+    return {"judged on": said, "note": said + (over if n_seeds > 1 else "")}
+
+
+def _number(n: int, things: str) -> str:
+    return f"{n} {things if n != 1 else things[:-1]}"
+
+
+def _ends(values: np.ndarray) -> list[float] | None:
+    """The 95 % interval of a mean over prompts, where there are enough and they differ."""
+    if len(values) < FEWEST or np.ptp(values) == 0:
+        return None
+    return [float(end) for end in bootstrap(values)]
+
+
 def _sheet(before: Any, after: list[Any], about: dict[str, Any]) -> Result:
     """All measures before and after, one value per seed kept where there are several."""
     names = [*before[0], *before[1]]
@@ -367,13 +396,15 @@ def _sheet(before: Any, after: list[Any], about: dict[str, Any]) -> Result:
         ],
         axis=-1,
     ).reshape(len(names), 2, len(after))
+    over_seeds = {m: np.mean([{**a, **b}[m] for a, b in after], 0) for m in names}
+    interval = {m: [_ends(np.asarray(first[m])), _ends(over_seeds[m])] for m in names}
     return Result(
         each.mean(-1),
         ("measure", "when"),
         {"measure": names, "when": WHEN},
         "before and after fine-tuning",
         "each measure in its own unit",
-        {**about, "units": {m: sheets.UNITS[m] for m in names}},
+        {**about, "units": {m: sheets.UNITS[m] for m in names}, "interval": interval},
         each if len(after) > 1 else None,
     )
 

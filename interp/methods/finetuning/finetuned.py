@@ -91,11 +91,11 @@ class FineTuned:
             f" learned; {m['steps']} steps, {'seed' if len(seeds) == 1 else 'seeds'}"
             f" {', '.join(map(str, seeds))}{stopped})"
         )
-        rows = [("", *WHEN, ""), *self._rows()]
+        rows = [("", *(f"{name:>10}" for name in WHEN), ""), *self._rows()]
         wide = max(len(row[0]) for row in rows)
-        return "\n".join(
-            [head, *(f"  {a:<{wide}} {b:>10} {c:>10} {d}".rstrip() for a, b, c, d in rows)]
-        )
+        left, right = (max(len(row[k]) for row in rows) for k in (1, 2))
+        table = (f"  {a:<{wide}} {b:<{left}} {c:<{right}} {d}".rstrip() for a, b, c, d in rows)
+        return "\n".join([head, *table, *(f"  {note}" for note in self._notes())])
 
     def _repr_html_(self) -> str:
         head = escape(repr(self).split("\n")[0])
@@ -105,15 +105,29 @@ class FineTuned:
             for a, b, c, d in self._rows()
         )
         names = "".join(f"<th>{name}</th>" for name in ("", *WHEN, ""))
-        return f"<div>{head}</div><table><tr>{names}</tr>{rows}</table>"
+        notes = "".join(f"<div>{escape(note)}</div>" for note in self._notes())
+        return f"<div>{head}</div><table><tr>{names}</tr>{rows}</table>{notes}"
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         """The sheet's rows: measure, before, after, unit."""
         units = self.sheet.metadata["units"]
+        ends = self.sheet.metadata.get("interval", {})
+
+        def shown(value: float, interval: list[float] | None) -> str:
+            return f"{value:10.3f}" + (" [{:.3f}, {:.3f}]".format(*interval) if interval else "")
+
         return [
-            (name, f"{before:.3f}", f"{after:.3f}", units[name])
-            for name, (before, after) in zip(self.sheet.coords["measure"], self.sheet.values)
+            (name, *map(shown, values, ends.get(name, (None, None))), units[name])
+            for name, values in zip(self.sheet.coords["measure"], self.sheet.values)
         ]
+
+    def _notes(self) -> list[str]:
+        """On what it was judged, and what the brackets are."""
+        about = self.sheet.metadata
+        notes = [about["judged on"]] if "judged on" in about else []
+        if any(end for pair in about.get("interval", {}).values() for end in pair):
+            notes.append("in brackets: 95 % interval over these prompts or texts")
+        return notes
 
     def save(self, path: str | Path) -> Path:
         """The path of the file with what was learned, and the sheet: small for LoRA and offsets.

@@ -24,6 +24,10 @@ def test_each_is_that_of_train_and_is_trained_once(tiny, tmp_path, monkeypatch):
     acts = features.activations(tiny, ["mlp.1.in", "mlp.1"], ids(), dtype="float16")
     alone = features.train(tiny, "mlp.1.in", acts, to="mlp.1", kind="transcoder", **SMALL)
     torch.testing.assert_close(found[1].W_dec, alone.W_dec, atol=1e-5, rtol=1e-4)
+    read = features.load_all(tmp_path, model=None)  # the folder that was given
+    assert [t.writes for t in read] == ["mlp.0", "mlp.1", "mlp.2"]
+    assert all(torch.equal(a.W_dec, b.W_dec) for a, b in zip(read, found, strict=True))
+    assert [t.writes for t in features.load_all(tmp_path, 1)] == ["mlp.1"]
     monkeypatch.setattr(train_cache, "train", None)  # what is kept is not trained again
     again = features.train_transcoders(tiny, [1, 2], ids(), folder=tmp_path, **SMALL)
     torch.testing.assert_close(again[0].W_dec, found[1].W_dec)

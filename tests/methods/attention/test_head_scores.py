@@ -240,6 +240,12 @@ def test_copying_by_the_whole_vocabulary_matrix(any_tiny):
 # --- the table, and wrong input -------------------------------------------------------------------
 
 
+def test_a_score_that_is_unknown_is_answered_with_all_that_are_known(tiny):
+    with pytest.raises(ValueError, match="unknown head score 'needle'") as error:
+        interp.head_scores(tiny, "needle")
+    assert all(name in str(error.value) for name in SCORES)
+
+
 def test_every_score_has_a_source_and_a_null(any_tiny, ioi):
     names = [s for s in SCORES if s not in ("retrieval", "context divergence")]
     scored = interp.head_scores(any_tiny, names, on=ioi)

@@ -279,6 +279,62 @@ def test_the_sheet_by_hand(tiny):
     assert tuned.heldout.examples.shape == (6, 2, 1, 5)
 
 
+def test_the_sheet_says_what_it_is_judged_on_and_how_sure_it_is(tiny, tmp_path):
+    from interp._stats import bootstrap
+
+    held = interp.tasks.ioi(tiny, n=6)
+    texts = interp.texts.chunks(tiny, interp.texts.prose(), length=20, n=7)
+    tuned = interp.finetune(
+        tiny, prompts(tiny), steps=3, lr=0.01, heldout=held, other_texts=texts, seed=[0, 1]
+    )
+    said = "judged on 6 prompts held out (6 prompts trained on); other text: 7 pieces of 20 tokens"
+    assert said in repr(tuned) and said in repr(tuned.sheet) and said in tuned._repr_html_()
+    assert "over the 2 seeds, not over prompts" in repr(tuned.sheet)  # Result's own brackets
+    interval = tuned.sheet.metadata["interval"]
+    for i, measure in enumerate(tuned.heldout.coords["measure"]):
+        for k, when in enumerate(("before", "after")):
+            each = tuned.heldout.examples[i, k].mean(0)  # over seeds
+            wanted = None if len(set(each)) == 1 else [float(end) for end in bootstrap(each)]
+            assert interval[measure][k] == (wanted and pytest.approx(wanted)), (measure, when)
+    for k, model in enumerate((tiny, tuned.model)):
+        losses = interp.methods.text.cross_entropy(model, texts).examples
+        if k == 1:
+            other = interp.methods.text.cross_entropy(tuned.models[1], texts).examples
+            losses = (losses + other) / 2
+        ends = [float(end) for end in bootstrap(losses)]
+        assert interval["other text: loss"][k] == pytest.approx(ends, rel=1e-5)
+    assert interval["other text: KL"][0] is None and interval["other text: KL"][1][0] > 0
+    low, high = interval["loss"][1]
+    value = float(tuned.sheet.sel(measure="loss", when="after").values)
+    assert f"{value:.3f} [{low:.3f}, {high:.3f}]" in repr(tuned)
+    again = read_finetuned(tuned.save(tmp_path / "it.safetensors"), tiny)
+    assert repr(again) == repr(tuned)
+
+
+def test_few_prompts_have_no_interval_and_none_are_held_out_in_words(tiny):
+    few = interp.finetune(tiny, prompts(tiny), steps=1)
+    assert "judged on 1 prompt held out (5 prompts trained on), too few for an" in repr(few)
+    assert few.sheet.metadata["interval"]["loss"] == [None, None]
+    pair = [("The dog is", " cat"), ("The store is", " dog")]
+    none = interp.finetune(tiny, pair, steps=1)
+    for text in (repr(none), repr(none.sheet), none._repr_html_()):
+        assert "nothing is held out (2 prompts trained on; 5 different ones are needed)" in text
+        assert "give other prompts as heldout=" in text
+    texts = interp.finetune(tiny, TEXTS, steps=1, heldout=["The cat saw the dog"])
+    assert "judged on 1 text held out (2 texts trained on), too few" in repr(texts)
+
+
+def test_layers_are_a_range_or_numbers(tiny):
+    task = prompts(tiny)
+    given = ("1-2", [1, 2], np.array([2, 1]))
+    a, *others = (interp.finetune(tiny, task, steps=2, lr=0.01, layers=x) for x in given)
+    assert a.metadata["options"]["layers"] == [1, 2]
+    for other in others:
+        assert torch.equal(logits(other.model), logits(a.model))
+    one = interp.finetune(tiny, task, steps=2, layers=1)
+    assert one.metadata["options"]["layers"] == [1]
+
+
 def test_what_is_held_out_is_not_trained_on(tiny):
     task = prompts(tiny)
     tuned = interp.finetune(tiny, task, steps=0)
@@ -349,8 +405,17 @@ def test_an_interrupt_in_a_step_waits_for_its_end():
         ({"how": "offsets", "heads": "L1H9"}, "L1H9|head"),
         ({"layers": [7]}, r"layers=\[7\].*layers 0 to 2"),
         ({"layers": "all"}, "layers='all'.*layers=.10, 11."),
-        ({"layers": 3}, "layers=3: a list"),
-        ({"how": "lora", "matrices": ("W_Q",)}, "unknown matrix 'W_Q'"),
+        ({"layers": 3}, "layers=3: no layer 3, this model has layers 0 to 2"),
+        ({"layers": "1-12"}, "layers='1-12': no layer 12, this model has layers 0 to 2"),
+        ({"layers": [1, 1]}, r"layers=\[1, 1\]: layer 1 is named twice"),
+        ({"layers": [0.5]}, r"layers=\[0.5\]: the layers' numbers"),
+        ({"how": "lora", "matrices": ("W_Q",)}, "unknown matrix 'W_Q': did you mean 'q'"),
+        ({"how": "lora", "matrices": ("q_proj",)}, "'q_proj': did you mean 'q'. .known"),
+        ({"how": "lora", "matrices": ("down_proj",)}, "did you mean 'out'"),
+        ({"how": "lora", "matrices": ("c_attn",)}, "did you mean 'q' or 'k' or 'v'"),
+        ({"how": "lora", "r": 8}, "finetune 'r': did you mean 'rank'. .*weight_decay"),
+        ({"how": "lora", "target_modules": ["q"]}, "did you mean 'matrices'"),
+        ({"learning_rate": 1e-4}, "did you mean 'lr'"),
         ({"how": "lora", "rank": 0}, "rank of at least 1"),
         ({"steps": -1}, "0 steps or more"),
         ({"lr": 0.0}, "number above 0"),

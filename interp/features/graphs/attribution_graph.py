@@ -173,7 +173,11 @@ class AttributionGraph:
         grouped = f", groups {listed(self.groups)}" if self.groups else ""
         of_whole = " of the whole graph" if "pruned" in self.metadata else ""
         lost = 0 if counts["feature"] else sum(":error" not in n and ":" in n for n in self._gone)
-        none = f", and all {lost} features pruned away: nodes=None keeps them" if lost else ""
+        none = (
+            f", and all {lost} features pruned away: nodes=None, edges=None keeps them"
+            if lost
+            else ""
+        )
         return (
             f"AttributionGraph({said}{of_whole}; {len(self.nodes)} nodes ("
             + ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)

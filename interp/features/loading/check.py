@@ -1,5 +1,6 @@
 """Whether a dictionary fits a model."""
 
+import math
 from typing import Any
 
 from interp._isolation import torch_defaults
@@ -60,8 +61,7 @@ def check(model: Model, dictionary: Either, on: Any = None, *, tokens: int = 1_0
             (dictionary.reconstruct(x) - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
         )
         if not explained > 0:
-            what = f"explains {explained:.2f} of the variance of {dictionary.writes!r}"
-            _nothing(model, dictionary, f"{what} in {bridge.name(model)} ({len(acts):,} tokens)")
+            _nothing(model, dictionary, explained, dictionary.writes, len(acts))
     return dictionary
 
 
@@ -72,18 +72,21 @@ def _explains(model: Model, whole: CrossLayerTranscoder, on: Any, tokens: int) -
     shares = whole.explained(acts)
     worst = min(shares, key=lambda layer: shares[layer])
     if not shares[worst] > 0:
-        what = f"explains {shares[worst]:.2f} of the variance of 'mlp.{worst}'"
-        _nothing(model, whole, f"{what} in {bridge.name(model)} ({len(acts):,} tokens)")
+        _nothing(model, whole, shares[worst], f"mlp.{worst}", len(acts))
 
 
-def _nothing(model: Model, dictionary: Either, finding: str) -> None:
+def _nothing(model: Model, dictionary: Either, share: float, where: str, n_tokens: int) -> None:
     """A warning for a dictionary that was trained here on a model of this name, and a ValueError
     for any other, where nothing is explained.
     """
+    finding = (
+        f"explains {share:.2f} of the variance of {where!r} in {bridge.name(model)}"
+        f" ({n_tokens:,} tokens)"
+    )
     known = dictionary.metadata
     tokens = known.get("tokens")
     trained = isinstance(tokens, int) and known.get("model") == bridge.name(model)
-    if trained and "curve" in known and "explains nan" not in finding:
+    if trained and "curve" in known and not math.isnan(share):
         warn(
             f"{dictionary.name} {finding}: it was trained on {tokens:,} tokens of a model of this"
             " name, which are too few, or the model has changed since (train on more,"

@@ -409,4 +409,4 @@ def test_a_graph_that_lost_all_features_says_so(tiny):
     count = len(whole.features(None).coords["node"])
     assert "features pruned away" not in repr(whole) and f"{count} feature" in repr(whole)
     none = whole.only([])
-    assert f"all {count} features pruned away: nodes=None keeps them" in repr(none)
+    assert f"all {count} features pruned away: nodes=None, edges=None keeps them" in repr(none)

@@ -284,9 +284,8 @@ def test_the_sheet_says_what_it_is_judged_on_and_how_sure_it_is(tiny, tmp_path):
 
     held = interp.tasks.ioi(tiny, n=6)
     texts = interp.texts.chunks(tiny, interp.texts.prose(), length=20, n=7)
-    tuned = interp.finetune(
-        tiny, prompts(tiny), steps=3, lr=0.01, heldout=held, other_texts=texts, seed=[0, 1]
-    )
+    options = dict(steps=3, batch=2, lr=0.01, seed=[0, 1])  # the order of the prompts matters
+    tuned = interp.finetune(tiny, prompts(tiny), heldout=held, other_texts=texts, **options)
     said = "judged on 6 prompts held out (6 prompts trained on); other text: 7 pieces of 20 tokens"
     assert said in repr(tuned) and said in repr(tuned.sheet) and said in tuned._repr_html_()
     assert "over the 2 seeds, not over prompts" in repr(tuned.sheet)  # Result's own brackets

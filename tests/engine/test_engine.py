@@ -187,6 +187,22 @@ def test_what_a_run_keeps_is_what_the_model_computes(case, kind):
         close(run[kind][layer], seen(arch, model, base, kind, layer))
 
 
+def test_a_run_from_the_first_difference_on_is_the_end_of_the_whole_run(case):
+    _, model, tokens, sources = case
+    engine = E.build(model)
+    base = E.run(engine, tokens, keep=("k", "v"))
+    whole = E.run(engine, sources["middle"], keep=E.EDGES)
+    end = E.run(engine, sources["middle"], keep=E.EDGES, base=base, first=3)
+    close(end.logits, whole.logits)
+    for kind in E.EDGES:
+        for layer in range(3):
+            close(end[kind][layer], whole[kind][layer][:, 3:])
+    with pytest.raises(ValueError, match="first=3 needs base="):
+        E.run(engine, tokens, first=3)
+    with pytest.raises(ValueError, match="first=3 needs base="):
+        E.run(engine, tokens, base=E.run(engine, tokens, keep=("z",)), first=3)
+
+
 def test_patterns_are_the_models(case):
     arch, model, base, _ = case
     run = E.run(E.build(model), base, keep=("pattern", "scores"))

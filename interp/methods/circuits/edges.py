@@ -557,7 +557,6 @@ class JoinedEdges(Edges):
         self.device, self.dtype = every[0].device, every[0].dtype
         self.engine = None if any(e.engine is None for e in every) else every[0].engine
         self.backend = "hooks" if self.engine is None else "engine"
-        self.before: engine.Run | None = None  # keys and values of the positions before `first`
 
     def _join(self, of: Callable[[Edges, Any], Tensor], axis: int, extra: Any = None) -> Tensor:
         """What each part gives, with its examples on this axis, in the examples' own order."""

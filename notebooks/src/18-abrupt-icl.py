@@ -38,9 +38,9 @@ from interp import Intervention, toys
 from interp.edits import counterfactual_pattern
 from interp.studies import converged, gate, load_claims, measured, verdicts
 
-BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+BLUE, ORANGE, GREEN, PINK, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
 SEEDS = [0] if FAST else [0, 1, 2]
-STEPS = 1500 if FAST else 2500
+STEPS = 1000 if FAST else 5000
 
 # %% [markdown]
 # ## The task, and one network learning it
@@ -65,18 +65,18 @@ STEPS = 1500 if FAST else 2500
 # the way from a half to one look?*
 
 # %% tags=["cover"]
-plain = dict(embed="identity", identity=["O"], positions="none", norm="none", d_model=64)
+plain = dict(embed="identity", identity=["O"], positions="none", norm="none", d_model=128)
 kinds = ["softmax", "softmax", "none"]
 network = dict(n_layers=3, attention=kinds, mlp=[0, 128, 128], **plain)
 recipe = toys.Recipe(
     "abrupt-icl",
     data="in_context_classes",
-    data_options=dict(classes=1024, labels=32, pairs=8, burstiness=4, width=31, positions=33),
+    data_options=dict(classes=1024, labels=32, pairs=8, burstiness=4, width=63, positions=65),
     model=network,
     steps=STEPS,
     batch=64,
     lr=2e-3,
-    checkpoints=tuple(range(0, 2501, 50)),
+    checkpoints=tuple(range(0, 5001, 100)),
 )
 source = toys.data.make("in_context_classes", **recipe.data_options)
 tests = {
@@ -250,7 +250,13 @@ print(v_head, looking, *(f"{name}: {v.word}, {v.measured}" for name, v in v_head
 # scores a place by `match` times the similarity of what the first brought there to the query. Only these two numbers and
 # the classifier learn. Does the formula show the same dependence on the data?
 
+
 # %%
+def parameters(some):
+    """What was learned, back and match, for each seed."""
+    return some.metadata["parameters"].values()
+
+
 small = {}
 for b in (4, 2, 1):
     data = toys.data.make("in_context_classes", **{**recipe.data_options, "burstiness": b})
@@ -266,11 +272,18 @@ final = {b: by_seed(some, "icl")[:, -1] for b, some in small.items()}
 interp.plots.bars(
     [final[b].mean() for b in small]
     + [ends["four times", "icl"].mean(), ends["once", "icl"].mean()],
-    [f"two parameters, {b} times" for b in small] + ["network, 4 times", "network, 1 times"],
-    unit="accuracy in context",
-    title="How often a class occurs in its context decides",
+    [
+        *(f"formula, {n}" for n in ("four times", "twice", "once")),
+        "network, four times",
+        "network, once",
+    ],
+    unit="share right",
+    title="Reading new classes",
 )
-print("back and match, as learned:", {b: r.metadata["parameters"] for b, r in small.items()})
+for b, some in small.items():
+    two = ", ".join(f"{back:.2f} and {match:.2f}" for back, match in parameters(some))
+    known = by_seed(some, "iwl")[:, -1].round(2).tolist()
+    print(f"each class {b} times: back and match {two}; remembers known classes: {known}")
 
 # %%
 early = {b: by_seed(some, "icl")[:, half] for b, some in small.items()}
@@ -322,8 +335,8 @@ v_first = claims["precedes"].judge(
 v_nested = claims["nested"].judge(
     measured(order) if ready else None,
     gate=[able, enough],
-    invalid="the claim is about the logits of the paper's own model; attention in a network is"
-    " another quantity",
+    invalid="the claim is about the logits of the paper's own formula, which could not be had;"
+    " attention in a network is another quantity",
 )
 for name, x in early_by.items():
     print(f"{name}: before accuracy in context by {x.round(3)} of the training")
@@ -339,11 +352,86 @@ print(v_first, v_nested, sep="\n")
 # one for the classifier, whose loss is followed by gradient descent. We found descriptions of it, and not the formula itself; attention
 # in a network is another quantity, so the claim is not testable here.
 #
+# ## A chain of three numbers
+
+# %%
+PAIRS, LABELS, STARTS = 8, 32, 5
+LINKS = {"classifier": YELLOW, "second layer": ORANGE, "first layer": PINK}
+
+
+def chain(numbers, labels=LABELS):
+    """Probabilities of the right label and of any label in the context, from [start link]."""
+    classify, match, back = numbers.unbind(-1)
+    previous = torch.sigmoid(back - np.log(PAIRS))  # attention to the previous token
+    right = torch.sigmoid(match * previous - np.log(PAIRS - 1))  # to the right label
+    others = (1 - right) / (PAIRS - 1)
+    weights = torch.stack(
+        [
+            torch.exp(classify * right),
+            (PAIRS - 1) * torch.exp(classify * others),
+            torch.full_like(right, labels - PAIRS),
+        ]
+    )
+    return weights[0] / weights.sum(0), (weights[0] + weights[1]) / weights.sum(0)
+
+
+numbers = 0.1 * torch.randn(STARTS, len(LINKS), generator=torch.Generator().manual_seed(0))
+path, probability = [], []
+for step in range(4_001):
+    numbers.requires_grad_()
+    right, named = chain(numbers)
+    if step % 20 == 0:
+        path.append(numbers.detach().numpy().copy())
+        probability.append(torch.stack([right, named]).detach().numpy())
+    (slope,) = torch.autograd.grad(-right.log().sum(), numbers)
+    numbers = (numbers - 0.05 * slope).detach()
+
+# %%
+path, probability = np.stack(path, -1), np.stack(probability, -1)  # [.. time]
+times = 20 * np.arange(path.shape[-1])
+interp.plots.lines(
+    [probability[0, 0], probability[1, 0], *(path[0] / path[0, :, -1:])],
+    times,
+    names=["right label", "any label of the context", *(f"{x}, of its last value" for x in LINKS)],
+    colours=[BLUE, GREEN, *LINKS.values()],
+    guide=(np.full(len(times), 1 / PAIRS), "guessing a label of the context"),
+    x_name="step of gradient descent",
+    unit="share",
+    title="Three numbers in a chain (start 0)",
+)
+
+
+def reached(curve, level):
+    """The first time at which a curve reaches a level; infinity if it never does."""
+    return times[np.argmax(curve >= level)] if (curve >= level).any() else np.inf
+
+
+tenths = np.array([[reached(c, c[0] + 0.1 * (c[-1] - c[0])) for c in one] for one in path])
+lows, highs = (
+    np.array([reached(p, 1 / PAIRS + part * (1 - 1 / PAIRS)) for p in probability[0]])
+    for part in (0.1, 0.9)
+)
+v_chain = claims["chain"].judge(
+    {
+        "in this order": measured((np.diff(tenths, axis=1) > 0).all(1).astype(float)),
+        "rise over wait": measured((highs - lows) / lows),
+    }
+)
+print("a tenth of the way (classifier, second layer, first layer), by start:", tenths.tolist())
+print("the right label's rise begins and ends:", list(zip(lows.tolist(), highs.tolist())))
+print(v_chain, *(f"{name}: {v.word}, {v.measured}" for name, v in v_chain.parts), sep="\n")
+
+# %% [markdown]
+# TO WRITE
+#
 # ## Verdicts
 
 # %%
 verdicts(
-    "18-abrupt-icl", [v_data, v_abrupt, v_head, v_two, v_first, v_nested], model=MODEL, fast=FAST
+    "18-abrupt-icl",
+    [v_data, v_abrupt, v_head, v_two, v_first, v_nested, v_chain],
+    model=MODEL,
+    fast=FAST,
 )
 
 # %% [markdown]

@@ -18,12 +18,11 @@
 # **What we found.** The data decide which way the network takes: with each class four times in its context it reads labels off the context (0.99
 # right on classes it has never seen) and remembers nothing, and with each class once it learns the labels by heart. Reading comes in
 # two stages: first the network learns to name one of the two labels that it sees and guesses between them; then, between
-# steps 450 and 1,300 on average, it learns which of the two is right. The rise takes about twice as long as the wait before
-# it; whether that is "abrupt" we do not judge, because our rule for it was written after a first look. Reading is carried by an induction
-# head. A formula with two numbers in place of the attention reads as well, but it reads whatever the data, which the network
+# steps 600 and 2,000 on average, it learns which of the two is right. The rise takes about twice as long as the wait before
+# it, so it is a step rather than a jump. Reading is carried by an induction head. A formula with two numbers in place of the attention reads as well, but it reads whatever the data, which the network
 # does not.
 #
-# 6 minutes · intermediate · you should know what an induction head is
+# 12 minutes · intermediate · you should know what an induction head is
 
 # %% tags=["parameters"]
 MODEL = "a two-layer attention network, trained here"
@@ -53,10 +52,10 @@ STEPS = 1000 if FAST else 5000
 #
 # | | the author | here |
 # | --- | --- | --- |
-# | items, places | 63 dimensions, 65 places | 31 dimensions, 33 places |
+# | items, places | 63 dimensions, 65 places | the same |
 # | pairs, labels, noise | 8, 32, 0.1 | 8, 32, 0.1 |
 # | network | two attention layers of one head, three-layer classifier | the same two layers, two residual MLPs as the classifier |
-# | optimiser | stochastic gradient descent (from memory) | Adam, rate 0.002, 2,500 steps of 64 |
+# | optimiser | stochastic gradient descent (from memory) | Adam, rate 0.002, 5,000 steps of 64 |
 # | seeds | six | three |
 #
 # (The left column is from published summaries of the paper.)
@@ -104,7 +103,7 @@ interp.plots.lines(
     title="One network learns to read its context (seed 0)",
 )
 # %% [markdown]
-# First the green line: by step 350 the network names one of the two labels in the context in more than four cases of five. For
+# First the green line: by step 400 the network names one of the two labels in the context in more than four cases of five. For
 # a while it guesses between them (the dashed line). Then the blue line leaves the guessing level and climbs to one. The
 # attention to the matching labels (orange) rises all the way, before and after; the attention to the previous token (pink)
 # starts to rise last.
@@ -149,10 +148,10 @@ for seed, a, b in zip(SEEDS, start, end):
 print(v_abrupt)
 
 # %% [markdown]
-# The rise begins between steps 370 and 530 and ends between 1,210 and 1,320, so it takes 1.5 to 2.5 times as long as the time
-# before it. There is a plateau and a rise, but the rise is not short. We do not judge this: the rule was written when one of
-# these seeds had been seen. We train with Adam, and the author, as far as we remember, with plain gradient descent, which
-# stretches plateaus.
+# The rise begins between steps 500 and 720 and ends between 1,890 and 2,020, so it takes 1.8 to 3 times as long as the time
+# before it. There is a plateau and a rise, but the rise is not short. (The rule was written when one seed of a smaller
+# network, with items of 31 dimensions, had been seen; the networks here were trained after that.) We train with Adam, and
+# the author, as far as we remember, with plain gradient descent, which stretches plateaus.
 #
 # ## Each class once: learned by heart
 #
@@ -239,9 +238,9 @@ print(v_head, looking, *(f"{name}: {v.word}, {v.measured}" for name, v in v_head
 
 # %% [markdown]
 # The query gives 0.80 of its attention to the labels of its own class, and when we make that pattern uniform, the accuracy falls to
-# 0.45, a little below guessing between the two labels of the context (0.52). The first head looks at the previous token, though less than
-# one would think: over training, the attention from labels to their items rises from 0.17 to 0.58 only. The map of L0H0
-# shows why: it is strong for the first items (0.8) and fades towards the end (0.15). That suffices: in the map of L1H0
+# 0.43, a little below guessing between the two labels of the context (0.52). The first head looks at the previous token, though less than
+# one would think: over training, the attention from labels to their items rises from 0.17 to 0.57 only. The map of L0H0
+# shows why: it is strong for the first items (0.95 and 0.7) and fades towards the end (0.3 to 0.4). That suffices: in the map of L1H0
 # the query looks at the first label of its class.
 #
 # ## Two parameters instead of two heads
@@ -303,8 +302,8 @@ print(v_two, *calm, sep="\n")
 
 # %% [markdown]
 # With each class four times, two numbers and a classifier do all that the whole attention does (1.01 of its accuracy). But the dependence on the
-# data is not emulated: with each class once, where the network learns by heart and reads almost nothing, the formula goes on reading, and loses 2.5
-# points instead of 89. Its attention can do nothing but read. (Its classifier is given the query as well and could learn labels
+# data is not emulated: with each class once, where the network learns by heart and reads almost nothing, the formula goes on reading, and loses 1.5
+# points instead of 90. Its attention can do nothing but read. (Its classifier is given the query as well and could learn labels
 # by heart; whether it does so beside reading is not shown.) The two numbers stay small: the formula's attention is softer than
 # the network's, and the classifier reads the answer off a mixture.
 #
@@ -345,8 +344,8 @@ print(v_first, v_nested, sep="\n")
 
 # %% [markdown]
 # Two of the three measures run ahead: naming a label of the context, and attention to matching labels. Attention to the previous
-# token does not; it makes the first tenth of its way after the accuracy does. A little of it is enough for a match. As two of
-# the three measures were chosen after a first look at these seeds, this is a description and not judged.
+# token does not; it makes the first tenth of its way after the accuracy does. A little of it is enough for a match. (Two of
+# the three measures were chosen when the smaller networks had been seen, not these.)
 #
 # The chain of logits is a claim about a formula of the paper: three numbers, one for the first layer, one for the second and
 # one for the classifier, whose loss is followed by gradient descent. We found descriptions of it, and not the formula itself; attention
@@ -392,6 +391,7 @@ times = 20 * np.arange(path.shape[-1])
 interp.plots.lines(
     [probability[0, 0], probability[1, 0], *(path[0] / path[0, :, -1:])],
     times,
+    placed=True,
     names=["right label", "any label of the context", *(f"{x}, of its last value" for x in LINKS)],
     colours=[BLUE, GREEN, *LINKS.values()],
     guide=(np.full(len(times), 1 / PAIRS), "guessing a label of the context"),
@@ -422,7 +422,11 @@ print("the right label's rise begins and ends:", list(zip(lows.tolist(), highs.t
 print(v_chain, *(f"{name}: {v.word}, {v.measured}" for name, v in v_chain.parts), sep="\n")
 
 # %% [markdown]
-# TO WRITE
+# Learned link by link, with every start: the classifier first, which is of use from the beginning, since naming any label of the
+# context already helps; then the second layer; then the first. While the last link is missing, the right label gains hardly
+# anything; when it comes, the label's probability goes from a tenth to nine tenths of its rise in 160 to 180 steps, after a wait of a
+# thousand. So a chain does jump, which is the paper's explanation. The networks above do not: their rise takes twice the wait. The
+# chain is our own, made from descriptions of the paper's, so this says nothing about the paper's formula.
 #
 # ## Verdicts
 
@@ -455,19 +459,15 @@ toys.accuracy_on(tests)(model)
 # %% [markdown]
 # ## What did not reproduce
 #
-# - **The rise is not short.** It takes 1.5 to 2.5 times as long as the wait before it, where we asked for no longer than the
-#   wait. Adam, half the paper's dimensions, and a classifier with residual connections are ours, and each may matter.
+# - **The rise is not short.** It takes 1.8 to 3 times as long as the wait before it, where we asked for no longer than the
+#   wait. Adam and a classifier with residual connections are ours, and each may matter.
 # - **Two numbers do not emulate the dependence on the data** here: the formula reads even where each class comes once.
 # - **Attention to the previous token is no early sign** of reading here.
-# - **The three logits are not tested.** The paper's formula could not be had, only descriptions of it. A chain of three numbers
-#   that we made from these descriptions, outside this notebook, is learned one number after the other and then jumps: its rise
-#   takes a fifth of the wait, where the networks here take twice the wait.
-# - **The paper's own sizes** (63 dimensions, 65 places) were tried with one seed outside this notebook, for 5,000 steps. It learns
-#   in the same two stages, and its rise takes 1.6 to 1.9 times as long as the wait.
-# - Each class twice is shown for the two-parameter network only; skewed classes and fewer classes were not trained. FAST trains one seed for 1,500
-#   steps and tests none of the claims.
-# - **Chosen after a first look, and so not judged.** Abruptness as rise over wait, with its thresholds of 1 and 2.5, was written
-#   down when one seed had been seen. Two of the three progress measures were added when attention to the previous token had
-#   been seen to lag. An earlier version of this study said "partly" of both.
+# - **The three logits are not tested.** The paper's formula could not be had, only descriptions of it.
+# - Each class twice is shown for the two-parameter network only; skewed classes and fewer classes were not trained. FAST trains one seed for 1,000
+#   steps and tests none of the paper's claims.
+# - **What was known when the rules were written.** Abruptness as rise over wait, with its thresholds of 1 and 2.5, was written
+#   down when one seed of smaller networks (31 dimensions, 2,500 steps) had been seen, and two of the three progress measures were
+#   added when attention to the previous token had been seen to lag there. The networks that are judged here were trained after that.
 #
 # Further reading: Olsson et al. 2022, "In-context Learning and Induction Heads"; Singh et al. 2024, "What needs to go right for an induction head?"

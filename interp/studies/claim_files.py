@@ -106,7 +106,7 @@ def _rule(claim: Claim) -> list[str]:
     if claim.control != "none":
         rows.append(f"beside: {claim.control}")
     elif claim.null is not None:
-        rows.append(f"no effect would be {claim.null:g}")
+        rows.append(f"fails at {claim.null:g}")
     if claim.convergence:
         rows.append(f"no convergence gate: {claim.convergence}")
     return rows

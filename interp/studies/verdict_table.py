@@ -126,13 +126,16 @@ def _why(r: dict) -> str:
 
 
 def _ours(r: dict) -> list[str]:
-    """Our number, a line each: the one number, or one line a part."""
+    """Our number, a line each: the one number, or one line a part, with a verdict of its own unless
+    the whole row is not testable.
+    """
     lines = [f"{_interval(r['measured'])}, {_n(r['measured'])}"] if r["measured"] else []
     for part in r.get("parts", []):
         got = part["measured"]
         number = f"{_interval(got)}, {_n(got)}" if got else part["verdict"]
         near = " (narrow)" if part.get("narrow") else ""
-        lines.append(f"{MARK[part['verdict']]} {part['name']}: {number}{near}")
+        mark = "" if r["verdict"] == NOT_TESTABLE else f"{MARK[part['verdict']]} "
+        lines.append(f"{mark}{part['name']}: {number}{near}")
     return lines or ["not measured"]
 
 

@@ -94,7 +94,7 @@ judge["conflict"].show(2)
 # An arrow follows the information: "subject → last" is blocked by forbidding the last token to look at the subject.
 # "context → question" forbids the question's tokens to look at the context, and "context → last" is the direct way.
 #
-# In the next three figures one colour keeps one role: the last token's attention to itself (blue), the first stage (orange),
+# In every figure one colour keeps one role: the last token's attention to itself (blue), the first stage (orange),
 # the second stage (green), the first token of the prompt (pink), and the direct way from the context to the last token
 # (light blue). The layer on the axis is the centre of the blocked window.
 
@@ -104,6 +104,7 @@ stages = {
     "needle": ("context → question", "question → last"),
     "conflict": ("context → question", "question → last"),
 }
+ORANGE, GREEN = "#e69f00", "#009e73"  # the first stage and the second, in every figure
 SELF, FIRST, DIRECT = "last → last", "first token → last", "context → last"
 text = {
     SELF: ("END", "END"),
@@ -193,14 +194,22 @@ for name, answer in ANSWER.items():
         as_if = {"context → question": (some, inner & ~some), "question → last": ("END", some)}
         runs.append(block(task, as_if))
     dealt[name] = mean_of(runs)
-dealt["needle"].plot(
-    title="Needle: the same knock-outs on randomly chosen tokens", figsize=(8.5, 3.6)
+shown = {link: dealt["needle"].sel(set=link) for link in stages["needle"]}
+interp.plots.lines(
+    [one.values for one in shown.values()],
+    dealt["needle"].coords["layer"],
+    interval=[[one.ci()[end] for one in shown.values()] for end in (0, 1)],
+    names=list(shown),
+    colours=[ORANGE, GREEN],
+    x_name="layer",
+    unit="share of the clean value",
+    title="Needle: the same knock-outs on randomly chosen tokens",
 )
 
 # %% [markdown]
-# (This figure has colours of its own: blue is "everything else → random tokens", orange "random tokens →
-# last".) The losses are small, 0.15 at most where the real links cost 0.5 and 0.8. So the size of the
-# effects belongs to the question and the context. The order is another matter.
+# Here random tokens stand for the question, and all others for the context. The losses are small, 0.15 at
+# most where the real links cost 0.5 and 0.8. So the size of the effects belongs to the question and the
+# context. The order is another matter.
 #
 # ## Which stage comes first?
 #

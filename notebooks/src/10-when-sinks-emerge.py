@@ -52,6 +52,7 @@ from interp.studies import (
 )
 
 BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+LIGHT, YELLOW, GREY = "#56b4e9", "#e69f00", "#777777"
 
 # %% [markdown]
 # ## SmolLM2 on four kinds of input
@@ -135,7 +136,7 @@ interp.plots.lines(
     log="y",
     guide=(np.ones(len(by_layer[0])), "as long as the others"),
     names=list(over),
-    colours=[ORANGE, GREEN, BLUE],
+    colours=[LIGHT, YELLOW, GREY],
     x_name="layer",
     unit="times the others' length",
     title="Length of the first token's value, key and stream",
@@ -254,6 +255,7 @@ interp.plots.lines(
     range(24),
     placed=True,
     names=[f"<bos> at {k}" for k in moved],
+    colours=["#222222", "#7f7f7f", "#b8b8b8"],
     x_name="position",
     unit="importance, mean over heads",
     title="Attention by position when <bos> stands at 1, 2 or 3",

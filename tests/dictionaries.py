@@ -58,17 +58,17 @@ def per_layer(layers, kind="transcoder", reads="in", seed=0, d=32, n=24):
 
 def cross_layer(layers=(0, 1, 2), reads="in", skip=False, seed=0, d=32, n=24, last=3):
     """A random cross-layer transcoder; layer by layer the same numbers, whichever layers it has."""
-    weights = {}
+    weights, here = {}, dict(device="cpu", dtype=torch.float32)  # whatever torch's defaults are
     for i, layer in enumerate(layers):
-        g = torch.Generator().manual_seed(100 * seed + layer)
+        g = torch.Generator("cpu").manual_seed(100 * seed + layer)
 
         def draw(*shape, size, g=g):
-            return size * torch.randn(*shape, generator=g)
+            return size * torch.randn(*shape, generator=g, **here)
 
         weights[f"W_enc.{layer}"] = draw(d, n, size=d**-0.5)
         weights[f"b_enc.{layer}"] = draw(n, size=0.1)
         weights[f"b_dec.{layer}"] = draw(d, size=0.1)
-        weights[f"threshold.{layer}"] = 0.2 * torch.rand(n, generator=g)
+        weights[f"threshold.{layer}"] = 0.2 * torch.rand(n, generator=g, **here)
         W_dec = draw(max(last, len(layers)), n, d, size=0.3 * d**-0.5)
         weights[f"W_dec.{layer}"] = W_dec[: len(layers) - i].clone()
         if skip:

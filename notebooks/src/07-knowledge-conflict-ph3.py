@@ -208,18 +208,37 @@ for how, key in (("paths", "steer"), ("ablation", "steer-ablation")):
     v_steer.append(claims[key].judge(gains, control=chance, gate=able))
 print(*v_steer, sep="\n")
 
+
 # %%
-pruned["ablation", "memory, context heads pruned"].plot(
-    title="Context heads pruned (by ablation): rise of memory on top"
+def by_number(run, title):
+    """The rise over how many heads are pruned; other colours than in the maps."""
+    shown = [run.sel(heads=kind) for kind in ("ranked", "random")]
+    interp.plots.lines(
+        [one.values for one in shown],
+        run.coords["number"],
+        interval=[[one.ci()[end] for one in shown] for end in (0, 1)],
+        placed=True,
+        names=["ranked heads", "random heads of the same layers"],
+        colours=["#009e73", "#777777"],
+        x_name="heads pruned",
+        unit="rise of the share of prompts",
+        title=title,
+    )
+
+
+by_number(
+    pruned["ablation", "memory, context heads pruned"],
+    "Context heads pruned (by ablation): rise of memory on top",
 )
 
 # %%
-pruned["ablation", "context, memory heads pruned"].plot(
-    title="Memory heads pruned (by ablation): rise of the context on top"
+by_number(
+    pruned["ablation", "context, memory heads pruned"],
+    "Memory heads pruned (by ablation): rise of the context on top",
 )
 
 # %% [markdown]
-# (Blue is the ranked heads here, orange random heads from the same layers.) With heads that ablation found, five are
+# With heads that ablation found, five are
 # enough: memory gains 63 points without the context heads and the context 82 without the memory heads, beyond what random
 # heads do. On the memory's side a single head, L11H8, does nearly all of it; on the context's side one head does less than
 # half. With the heads that path patching found the context gains 36 points, which passes the threshold, but memory *loses*

@@ -136,7 +136,7 @@ def evaluate(
         "complement": to_numpy(complement_values[0]),
     }
     examples = np.stack(list(rows.values()))
-    doubts = [disconnected(circuit, kept[0]), weak_null(kept[1:], match)]
+    doubts = [disconnected(circuit, kept[0], by), weak_null(kept[1:], match, by)]
     said = [doubt for doubt in doubts if doubt]
     metadata = sweep.provenance(
         model,
@@ -311,7 +311,7 @@ def minimality(
     labels = (
         [shown(edge) for edge in left] if of == "edges" else [s for s in sent if s not in without]
     )
-    doubt = disconnected(circuit, len(circuit.prune()))
+    doubt = disconnected(circuit, len(circuit.prune()), by)
     if doubt:
         warn(doubt)
     metadata = sweep.provenance(
@@ -359,13 +359,15 @@ def fractions(
     )
 
 
-def disconnected(circuit: Circuit, kept: int) -> str:
+def disconnected(circuit: Circuit, kept: int, by: str) -> str:
     """The sentence for a circuit through which nothing of the prompt reaches the logits; else
     nothing.
 
     Args:
         circuit: The circuit.
         kept: How many of its edges lie on a way from the embedding to the logits.
+        by: What cut edges carry. With the corrupted prompt's writes the run is then the corrupted
+            one, so that the faithfulness is 0; with means or zeros it is the same for all prompts.
     """
     if kept:
         return ""
@@ -373,21 +375,23 @@ def disconnected(circuit: Circuit, kept: int) -> str:
     sends = sum(edge[0] == "embed" for edge in circuit)
     read = sum(edge[1] == "logits.in" for edge in circuit)
     more = min(of, 2 * n)
+    so = "its faithfulness is 0" if by == "resample" else "its output is the same for every prompt,"
     return (
         f"0 of the circuit's {n} edges lie on a way from the embedding to the logits ({sends} leave"
         f" the embedding, {read} enter the logits), so nothing of the prompt passes through it and"
-        " its faithfulness is 0 whatever the model does: take more edges,"
+        f" {so} whatever the model does: take more edges,"
         f" interp.Circuit.top(scores, {more}).prune(), until some are left"
     )
 
 
-def weak_null(kept: Sequence[int], match: str) -> str:
+def weak_null(kept: Sequence[int], match: str, by: str) -> str:
     """The sentence for random circuits of which none, or fewer than half, has a way from the
     embedding to the logits; else nothing.
 
     Args:
         kept: How many edges of each random circuit lie on such a way.
         match: How they were drawn.
+        by: What cut edges carry, see `disconnected`.
     """
     ways = sum(n > 0 for n in kept)
     if match == "connected" or 2 * ways >= len(kept):
@@ -396,12 +400,17 @@ def weak_null(kept: Sequence[int], match: str) -> str:
     if len(kept) == 1:
         which = "not even the one random circuit"
     verb = "have" if ways > 1 else "has"
-    rest = "their faithfulness" if not ways else f"the faithfulness of the other {len(kept) - ways}"
-    rest = "its faithfulness" if len(kept) == 1 else rest
+    rest = "their" if not ways else f"of the other {len(kept) - ways} the"
+    rest = "its" if len(kept) == 1 else rest
+    certain = (
+        f"{rest} faithfulness is certain to be 0"
+        if by == "resample"
+        else f"{rest} output is the same for every prompt"
+    )
     return (
-        f"{which} drawn by match={match!r} {verb} a way from the embedding to the logits, so {rest}"
-        " is certain to be 0, and to be above that says little: match='connected' draws random"
-        " circuits all of whose edges lie on such a way"
+        f"{which} drawn by match={match!r} {verb} a way from the embedding to the logits, so"
+        f" {certain}, and to be above that says little: match='connected' draws random circuits"
+        " all of whose edges lie on such a way"
     )
 
 

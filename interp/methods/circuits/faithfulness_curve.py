@@ -121,9 +121,9 @@ def faithfulness_curve(
         # all edges there are: a random circuit of that size is the same one
         drawn = random_circuits(circuit, sets, seed, match=match) if n < total else []
         pruned = [item.prune() for item in [circuit, *drawn]]
-        if disconnected(circuit, len(pruned[0])):
+        if disconnected(circuit, len(pruned[0]), by):
             no_way.append(n)
-        doubt = weak_null([len(item) for item in pruned[1:]], match)
+        doubt = weak_null([len(item) for item in pruned[1:]], match, by)
         null_at.setdefault(doubt, []).append(n)
         run_circuits = pruned if prune else [circuit, *drawn]
         values = edges.cut(

@@ -351,11 +351,17 @@ def test_random_circuits_without_a_way_say_that_their_0_is_certain(found, recwar
 
 
 def test_few_random_circuits_with_a_way_are_counted():
-    assert weak_null([3, 0, 0, 0, 1], "size").startswith("2 of the 5 random circuits drawn by")
-    assert "of the other 3 is certain to be 0" in weak_null([3, 0, 0, 0, 1], "size")
-    assert "not even the one random circuit" in weak_null([0], "layers")
-    assert weak_null([3, 0], "size") == weak_null([], "size") == ""
-    assert weak_null([0, 0], "connected") == ""
+    assert weak_null([3, 0, 0, 0, 1], "size", "resample").startswith(
+        "2 of the 5 random circuits drawn by"
+    )
+    assert "of the other 3 the faithfulness is certain to be 0" in weak_null(
+        [3, 0, 0, 0, 1], "size", "resample"
+    )
+    assert "not even the one random circuit" in weak_null([0], "layers", "resample")
+    assert weak_null([3, 0], "size", "resample") == weak_null([], "size", "resample") == ""
+    mean = weak_null([0, 0], "size", "mean")  # means pass through heads that see nothing: no 0
+    assert "their output is the same for every prompt" in mean and "certain" not in mean
+    assert weak_null([0, 0], "connected", "resample") == ""
 
 
 # --- curves ---------------------------------------------------------------------------------------

@@ -117,13 +117,14 @@ def faithfulness_curve(
     _, notes = fractions(clean[None], clean, corrupted, metric)  # before the long part
     curves, each, sizes_pruned = [], {}, []
     no_way, null_at = [], {}
+    cut_as = "resample" if prune else by  # pruned, a circuit without a way has every edge cut
     for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):
         # all edges there are: a random circuit of that size is the same one
         drawn = random_circuits(circuit, sets, seed, match=match) if n < total else []
         pruned = [item.prune() for item in [circuit, *drawn]]
-        if disconnected(circuit, len(pruned[0]), by):
+        if disconnected(circuit, len(pruned[0]), cut_as):
             no_way.append(n)
-        doubt = weak_null([len(item) for item in pruned[1:]], match, by)
+        doubt = weak_null([len(item) for item in pruned[1:]], match, cut_as)
         null_at.setdefault(doubt, []).append(n)
         run_circuits = pruned if prune else [circuit, *drawn]
         values = edges.cut(
@@ -140,7 +141,12 @@ def faithfulness_curve(
         said.insert(
             0,
             f"at {_sizes(no_way)}: none of the discovered edges lies on a way from the embedding"
-            " to the logits, so 0 is certain there",
+            " to the logits, so "
+            + (
+                "0 is certain there"
+                if cut_as == "resample"
+                else "every prompt gives the same there"
+            ),
         )
     metadata = sweep.provenance(
         model,

@@ -30,7 +30,7 @@ from interp.engine.patch import Patch, first_difference, zeros
 from interp.engine.paths import KEEP as PATHS
 from interp.engine.paths import THROUGH, paths
 from interp.engine.rerun import again, ending, pattern
-from interp.engine.sizes import MORE, tokens_back, width
+from interp.engine.sizes import MORE, budget_of, tokens_back, width
 from interp.engine.sweep import ablate_sets, from_layer, sweep, watching
 from interp.engine.weights import Engine
 
@@ -60,6 +60,7 @@ __all__ = [
     "Run",
     "ablate_sets",
     "again",
+    "budget_of",
     "build",
     "columns",
     "contract",

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -24,12 +24,12 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import first_change
 from interp.methods.runs import engine_sweep, gradients, sweep
-from interp.methods.runs.metrics import check_shape, kl_metric, metric_of, metric_parts
+from interp.methods.runs.metrics import check_shape, kl_metric, metric_of, metric_parts, of_part
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
 from interp.tasks.metrics import Metric
-from interp.tasks.task import MixedTask
+from interp.tasks.task import MixedTask, Task
 
 BY = {
     "resample": "the corrupted twin's write",
@@ -69,11 +69,12 @@ def edge_scores(
         coords["place"], is_edge = list(places), is_edge[..., None]
     # a circuit made of these scores knows the prompts it was found on
     metadata = {**metadata, "prompts": task.digests}
-    values = values.cpu().double().masked_fill(~is_edge, float("nan"))
-    each = to_numpy(values.movedim(0, -1))
-    return Result(
-        each.mean(-1), tuple(coords), coords, name, unit, metadata, each if examples else None
-    )
+    mean = values.mean(0, dtype=torch.float64).cpu().masked_fill(~is_edge, float("nan"))
+    each = None
+    if examples:
+        values = values.cpu().double().masked_fill(~is_edge, float("nan"))
+        each = to_numpy(values.movedim(0, -1))
+    return Result(to_numpy(mean), tuple(coords), coords, name, unit, metadata, each)
 
 
 def metric_or_kl(model: Model, task: Any, metric: Any) -> Metric:
@@ -91,11 +92,36 @@ def edges_on(
     backend: str | None = None,
     places: Sequence[str] = (),
 ) -> "Edges":
-    """The residual graph on a task: prompts of one length, or of several."""
+    """The residual graph on a task: prompts of one length, or of several; many go in groups."""
     options = dict(by=by, reference=reference, backend=backend, places=places)
-    if isinstance(task, MixedTask):
+    if isinstance(task, MixedTask) or len(groups(model, task, metric, backend)) > 1:
         return JoinedEdges(model, task, metric, **options)
     return Edges(model, task, metric, **options)
+
+
+def groups(
+    model: Any, task: Any, metric: Metric | None, backend: str | None = None
+) -> list[Int[Tensor, "group"]]:
+    """The prompts of one length that are worked on together: no more than leave room for what
+    each sender writes, and for a backward pass. All of them where the metric is of all.
+    """
+    n, length = len(task), task.clean.shape[1]
+    whole = torch.arange(n, device="cpu")
+    if n == 1 or (metric is not None and metric.part is None):
+        return [whole]
+    fits = engine.budget_of(next(model.parameters()).device) / 2 / _bytes(model, length)
+    found = sweep.choose_engine(model, backend, lambda: engine.find(model))
+    if found is not None:
+        fits = min(fits, engine.tokens_back(found) / length)
+    return list(whole.split(max(1, int(fits))))
+
+
+def _bytes(model: Any, length: int) -> int:
+    """How much all senders write in a prompt of this length."""
+    dims = bridge.dims(model)
+    return (
+        len(sites.senders(dims)) * length * dims.d_model * next(model.parameters()).element_size()
+    )
 
 
 class Edges:
@@ -117,6 +143,7 @@ class Edges:
         backend: "engine" or "hooks"; None chooses.
         places: Names of places, see `interp.circuits.places`: slopes then have an axis for them
             at the end, and weights of `cut` may have one.
+        writes: For by="mean", the mean writes themselves where they are known: `mean_writes`.
     """
 
     def __init__(
@@ -129,14 +156,9 @@ class Edges:
         reference: Tensor | None = None,
         backend: str | None = None,
         places: Sequence[str] = (),
+        writes: Float[Tensor, "sender pos d_model"] | None = None,
     ):
-        if by not in BY:
-            raise unknown("way to cut", by, BY, "by='resample'")
-        if metric.keep or metric.everywhere:
-            raise ValueError(
-                f"edges are measured on END's logits, and {metric.name!r} reads something else (try"
-                " 'logit_diff')"
-            )
+        _check(by, metric)
         self.model, self.task, self.metric, self.by = model, task, metric, by
         self.dims = bridge.dims(model)
         first = next(model.parameters())
@@ -147,6 +169,9 @@ class Edges:
         self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
         self.engine = sweep.choose_engine(model, backend, lambda: engine.find(model))
         self.backend = "hooks" if self.engine is None else "engine"
+        self.writes = writes
+        if by == "mean" and writes is None:
+            self.writes = mean_writes(model, self.reference, backend)
         self.before: engine.Run | None = None  # keys and values of the positions before `first`
         with bridge.LOCK, torch.no_grad():
             self._prepare() if self.engine is not None else self._prepare_hooks()
@@ -162,11 +187,7 @@ class Edges:
             self.other = engine.of_run(engine_model, other, self.first)
             self.before = other.only("k", "v")  # the two runs agree before `first`
         elif self.by == "mean":
-            given = engine.writes(
-                engine_model,
-                engine.run(engine_model, self.reference, keep=engine.EDGES, logits=None),
-            )
-            self.other = engine.of_writes(engine_model, given.mean(1, keepdim=True))
+            self.other = engine.of_writes(engine_model, self.writes[:, None])
         else:
             g = engine.graph(engine_model)
             self.other = engine.of_writes(
@@ -397,15 +418,13 @@ class Edges:
         self.now = writes(self.task.clean)
         if self.by == "resample":
             self.others = writes(self.task.corrupted)
+        elif self.by == "mean":
+            self.others = {
+                name: mean.expand(len(self.task), *mean.shape)
+                for name, mean in zip(names, self.writes)
+            }
         else:
-            cache = writes(self.reference)
-
-            def mean(x):
-                return (x.mean(0) if self.by == "mean" else torch.zeros_like(x[0])).expand(
-                    len(self.task), *x.shape[1:]
-                )
-
-            self.others = {name: mean(value) for name, value in cache.items()}
+            self.others = {name: torch.zeros_like(value) for name, value in self.now.items()}
 
     def _cells(self, weight: Tensor) -> list[Intervention]:
         """A run with weighted edges as interventions at every receiver whose stream is changed."""
@@ -497,6 +516,41 @@ class Edges:
         return _with_places(scores, there, self.places) / len(points)
 
 
+def mean_writes(
+    model: Any, reference: Int[Tensor, "batch pos"], backend: str | None = None
+) -> Float[Tensor, "sender pos d_model"]:
+    """What each sender writes on average over these prompts, at each position."""
+    found = sweep.choose_engine(model, backend, lambda: engine.find(model))
+    names = list(map(str, sites.senders(bridge.dims(model))))
+    fits = engine.budget_of(next(model.parameters()).device) / 2 / _bytes(model, reference.shape[1])
+    total = None
+    with bridge.LOCK, torch.no_grad():
+        for some in reference.split(max(1, int(fits))):
+            if found is None:
+                kept = run(model, some, keep=names, last_only=True).kept
+                wrote = torch.stack([_sum(kept[name], 0) for name in names])
+            else:
+                kept = engine.run(found, some, keep=engine.EDGES, logits=None)
+                wrote = _sum(engine.writes(found, kept), 1)
+            total = wrote if total is None else total + wrote
+    return (total / len(reference)).to(next(model.parameters()).dtype)
+
+
+def _sum(x: Tensor, axis: int) -> Tensor:
+    """Sums in float32 at least: half precision would lose the last prompts of many."""
+    return x.sum(axis, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def _check(by: str, metric: Metric) -> None:
+    if by not in BY:
+        raise unknown("way to cut", by, BY, "by='resample'")
+    if metric.keep or metric.everywhere:
+        raise ValueError(
+            f"edges are measured on END's logits, and {metric.name!r} reads something else (try"
+            " 'logit_diff')"
+        )
+
+
 def _changed(
     act: Tensor, lost: Float[Tensor, "sender"], others: Sequence[Tensor], *reads: Tensor
 ) -> Tensor:
@@ -519,16 +573,17 @@ def _reference(task: Any, by: str) -> Tensor:
 
 
 class JoinedEdges(Edges):
-    """The residual graph on prompts of several lengths, or with answers of several tokens.
+    """The residual graph on prompts of several lengths, on many, or with answers of several tokens.
 
-    It has the methods of `Edges`. Each length is run by itself, the runs of a part are summed by
-    their weights, and the examples are put together in their order.
+    It has the methods of `Edges`. Each length is run by itself, a group of prompts at a time, the
+    runs of a part are summed by their weights, and the examples are put together in their order.
+    What does not fit into memory together is made anew by each call.
     """
 
     def __init__(
         self,
         model: Any,
-        task: MixedTask,
+        task: Task | MixedTask,
         metric: Metric,
         *,
         by: str = "resample",
@@ -536,43 +591,81 @@ class JoinedEdges(Edges):
         backend: str | None = None,
         places: Sequence[str] = (),
     ):
-        if reference is not None:
+        if reference is not None and isinstance(task, MixedTask):
             raise ValueError(
                 "reference prompts have one length, and these prompts have several: leave "
                 "reference out, or call it for each length, task.by_length()"
             )
+        _check(by, metric)
         self.model, self.task, self.metric, self.by = model, task, metric, by
         self.dims, self.places = bridge.dims(model), tuple(places)
-        self.parts = [
-            (
-                index,
-                [
-                    (w, Edges(model, step, step_metric, by=by, backend=backend, places=places))
-                    for w, step, step_metric in steps
-                ],
-            )
-            for index, steps in metric_parts(task, metric)
-        ]
-        every = [graph for _, steps in self.parts for _, graph in steps]
-        self.device, self.dtype = every[0].device, every[0].dtype
-        self.engine = None if any(e.engine is None for e in every) else every[0].engine
+        first = next(model.parameters())
+        self.device, self.dtype = first.device, first.dtype
+        self.engine = sweep.choose_engine(model, backend, lambda: engine.find(model))
         self.backend = "hooks" if self.engine is None else "engine"
+        options = dict(by=by, backend=backend, places=places)
+        self.parts: list[tuple[Tensor, list[tuple[float, Callable[[], Edges]]]]] = []
+        size = 0
+        for index, steps in metric_parts(task, metric):
+            means = [None] * len(steps)
+            if by == "mean":
+                references = [
+                    _reference(step, by) if reference is None else torch.as_tensor(reference)
+                    for _, step, _ in steps
+                ]
+                means = [mean_writes(model, tokens, backend) for tokens in references]
+            longest = max(steps, key=lambda step: step[1].clean.shape[1])
+            for group in groups(model, *longest[1:], backend):
+                whole = len(group) == len(index)
+                made = [
+                    (
+                        w,
+                        functools.partial(
+                            Edges,
+                            model,
+                            step if whole else step[group],
+                            of if whole else of_part(of, group, len(step)),
+                            writes=writes,
+                            **options,
+                        ),
+                    )
+                    for (w, step, of), writes in zip(steps, means)
+                ]
+                self.parts.append((index[group], made))
+                size += sum(len(group) * _bytes(model, step.clean.shape[1]) for _, step, _ in steps)
+        self.held = size <= engine.budget_of(self.device)
+        if self.held:
+            self.parts = [
+                (index, [(w, functools.cache(make)) for w, make in steps])
+                for index, steps in self.parts
+            ]
 
-    def _join(self, of: Callable[[Edges, Any], Tensor], axis: int, extra: Any = None) -> Tensor:
+    def _join(
+        self,
+        of: Callable[[Edges, Any], Tensor],
+        axis: int,
+        what: str,
+        extra: Any = None,
+        bar: bool = True,
+    ) -> Tensor:
         """What each part gives, with its examples on this axis, in the examples' own order."""
         values, order = [], []
-        for k, (index, steps) in enumerate(self.parts):
+        for k, (index, steps) in enumerate(sweep.progress(self.parts, what, show=bar)):
             step_values = [
-                w * of(graph, extra[k][j] if extra else None) for j, (w, graph) in enumerate(steps)
+                w * of(make(), extra[k][j] if extra else None) for j, (w, make) in enumerate(steps)
             ]
             values.append(functools.reduce(torch.add, step_values))
             order.append(index)
         place = torch.cat(order).argsort().to(values[0].device)
         return torch.cat(values, axis).index_select(axis, place)
 
-    def moves(self) -> list[list[Tensor]]:
-        """What each sender writes in the clean run minus the other one, part by part."""
-        return [[graph.moves() for _, graph in steps] for _, steps in self.parts]
+    def moves(self) -> list[list[Tensor]] | None:
+        """What each sender writes in the clean run minus the other one, part by part; None where
+        that does not fit into memory.
+        """
+        if not self.held:
+            return None
+        return [[make().moves() for _, make in steps] for _, steps in self.parts]
 
     def cut(
         self,
@@ -581,13 +674,17 @@ class JoinedEdges(Edges):
         bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
         """The metric of each run."""
-        return self._join(lambda graph, _: graph.cut(weights, what, bar), 1)
+        return self._join(lambda graph, _: graph.cut(weights, what, False), 1, what, bar=bar)
 
     def downstream(
         self, layer: int, weights: Float[Tensor, "row sender receiver"], moves: list[list[Tensor]]
     ) -> Float[Tensor, "row batch"]:
         """The same for rows that keep every edge into the layers before `layer`."""
-        return self._join(lambda graph, moved: graph.downstream(layer, weights, moved), 1, moves)
+
+        def of(graph, moved):
+            return graph.downstream(layer, weights, moved)
+
+        return self._join(of, 1, "runs with edges cut", moves, bar=False)
 
     def slopes(
         self,
@@ -596,13 +693,15 @@ class JoinedEdges(Edges):
         rules: engine.Rules | None = None,
     ) -> Float[Tensor, "batch sender receiver *place"]:
         """Each edge's clean minus other write, times the gradient at its receiver's input."""
-        return self._join(lambda graph, _: graph.slopes(points, what, rules), 0)
+        return self._join(lambda graph, _: graph.slopes(points, what, rules), 0, what)
 
     def slopes_at_activations(
         self, points: Sequence[float]
     ) -> Float[Tensor, "batch sender receiver"]:
         """The same, the senders' own writes being interpolated."""
-        return self._join(lambda graph, _: graph.slopes_at_activations(points), 0)
+        return self._join(
+            lambda graph, _: graph.slopes_at_activations(points), 0, "slopes at activations"
+        )
 
 
 def _only(x: Float[Tensor, "part batch pos d_model"], at: Tensor, first: int) -> Tensor:

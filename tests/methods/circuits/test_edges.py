@@ -10,6 +10,7 @@ import interp
 from interp import engine as lean
 from interp import sites
 from interp.interventions import cut, run
+from interp.methods.circuits import edges as edges_file
 from interp.methods.circuits.discovery import METHODS, discover, eap, eap_ig, exact
 from interp.methods.circuits.edges import BY, Edges, edge_mask
 from interp.methods.runs.metrics import kl_metric, metric_of
@@ -52,6 +53,60 @@ def test_cutting_everything_is_the_corrupted_run(any_tiny, ioi):
     torch.testing.assert_close(
         edges.cut(torch.zeros(1, *edge_mask(edges.dims).shape))[0], corrupted, atol=1e-5, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("backend, held", [("engine", True), ("engine", False), ("hooks", False)])
+@pytest.mark.parametrize("by", BY)
+def test_many_prompts_go_in_groups_and_give_the_same(tiny, by, backend, held, monkeypatch):
+    """Groups of 3, 3 and 1 prompts, kept between calls or made anew, by every method that uses
+    them.
+    """
+    task = interp.tasks.ioi(tiny, n=7)
+    metric = metric_of(task)
+    whole = Edges(tiny, task, metric, by=by, backend=backend)
+    monkeypatch.setattr(edges_file, "_bytes", lambda model, length: 1.0 if held else 2.0**40)
+    monkeypatch.setattr(
+        edges_file, "groups", lambda *_: list(torch.arange(7, device="cpu").split(3))
+    )
+    parts = edges_file.edges_on(tiny, task, metric, by=by, backend=backend)
+    assert len(parts.parts) == 3 and parts.held is held
+    weights = some_weights(tiny, rows=2)
+    if by == "mean":  # one mean over all prompts, not one a group
+        torch.testing.assert_close(parts.parts[2][1][0][1]().writes, whole.writes)
+    torch.testing.assert_close(parts.cut(weights), whole.cut(weights), atol=2e-6, rtol=1e-5)
+    points = [None] if by == "zero" else [0.5]
+    both = by != "zero" and backend == "engine"
+    for slopes in ("slopes", *(["slopes_at_activations"] if both else [])):
+        torch.testing.assert_close(
+            getattr(parts, slopes)(points), getattr(whole, slopes)(points), atol=2e-6, rtol=1e-4
+        )
+    if backend == "engine" and held:
+        torch.testing.assert_close(
+            parts.downstream(1, weights, parts.moves()),
+            whole.downstream(1, weights, whole.moves()),
+            atol=2e-6,
+            rtol=1e-5,
+        )
+
+
+def test_as_many_prompts_go_together_as_fit(tiny, monkeypatch):
+    task = interp.tasks.ioi(tiny, n=7)
+    assert [len(g) for g in edges_file.groups(tiny, task, metric_of(task))] == [7]
+    monkeypatch.setenv("INTERP_MEMORY", "0.001")
+    each = edges_file._bytes(tiny, task.clean.shape[1])
+    some = max(1, int(1e6 / 4 / 2 / each))
+    assert some < 7
+    assert len(edges_file.groups(tiny, task, metric_of(task))[0]) == some
+    scores = {m: discover(tiny, task, m).values for m in ("eap", "eap_ig", "node_attribution")}
+    acdc = discover(tiny, task, "acdc", tau=0.05).values
+    monkeypatch.delenv("INTERP_MEMORY")
+    for method, values in scores.items():
+        np.testing.assert_allclose(values, discover(tiny, task, method).values, atol=1e-6)
+    np.testing.assert_allclose(acdc, discover(tiny, task, "acdc", tau=0.05).values, atol=1e-5)
+    # a function of all prompts' logits is not asked about some of them
+    right = task.answers[:, 0]
+    own = metric_of(task, lambda logits: logits[..., range(7), right])
+    assert len(edges_file.groups(tiny, task, own)) == 1
 
 
 def test_one_edge_is_the_intervention_cut(any_tiny, ioi):

@@ -143,7 +143,7 @@ class Edges:
         backend: "engine" or "hooks"; None chooses.
         places: Names of places, see `interp.circuits.places`: slopes then have an axis for them
             at the end, and weights of `cut` may have one.
-        writes: For by="mean", the mean writes themselves where they are known: `mean_writes`.
+        writes: For by="mean", the mean writes themselves where they are known: `mean_of`.
     """
 
     def __init__(
@@ -165,13 +165,12 @@ class Edges:
         self.device, self.dtype = first.device, first.dtype
         self.places = tuple(places)
         self.place = place_of(task, self.places).to(self.device) if self.places else None
-        self.reference = _reference(task, by) if reference is None else torch.as_tensor(reference)
         self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
         self.engine = sweep.choose_engine(model, backend, lambda: engine.find(model))
         self.backend = "hooks" if self.engine is None else "engine"
         self.writes = writes
-        if by == "mean" and writes is None:
-            self.writes = mean_writes(model, self.reference, backend)
+        if writes is None:
+            self.writes = mean_of(model, task, by, reference, backend)
         self.before: engine.Run | None = None  # keys and values of the positions before `first`
         with bridge.LOCK, torch.no_grad():
             self._prepare() if self.engine is not None else self._prepare_hooks()
@@ -516,10 +515,22 @@ class Edges:
         return _with_places(scores, there, self.places) / len(points)
 
 
-def mean_writes(
-    model: Any, reference: Int[Tensor, "batch pos"], backend: str | None = None
-) -> Float[Tensor, "sender pos d_model"]:
-    """What each sender writes on average over these prompts, at each position."""
+def mean_of(
+    model: Any, task: Task, by: str, reference: Tensor | None, backend: str | None
+) -> Float[Tensor, "sender pos d_model"] | None:
+    """What each sender writes on average over the reference prompts, at each position; None where
+    no mean is cut in.
+    """
+    if by != "mean":
+        return None
+    if reference is None:
+        reference = task.corrupted if task.paired else task.clean
+        if len(reference) < 2 and not task.paired:
+            raise ValueError(
+                "the mean write over one prompt is that prompt's own, and cutting an edge would "
+                "change nothing: give more prompts of this length, corrupted ones, or by='zero'"
+            )
+    reference = torch.as_tensor(reference)
     found = sweep.choose_engine(model, backend, lambda: engine.find(model))
     names = list(map(str, sites.senders(bridge.dims(model))))
     fits = engine.budget_of(next(model.parameters()).device) / 2 / _bytes(model, reference.shape[1])
@@ -560,18 +571,6 @@ def _changed(
     return act
 
 
-def _reference(task: Any, by: str) -> Tensor:
-    """The prompts whose writes a cut edge carries: the corrupted ones, or for a mean the clean."""
-    if task.paired or by == "resample":
-        return task.corrupted
-    if by == "mean" and len(task) < 2:
-        raise ValueError(
-            "the mean write over one prompt is that prompt's own, and cutting an edge would change "
-            "nothing: give more prompts of this length, corrupted ones, or by='zero'"
-        )
-    return task.clean
-
-
 class JoinedEdges(Edges):
     """The residual graph on prompts of several lengths, on many, or with answers of several tokens.
 
@@ -607,13 +606,7 @@ class JoinedEdges(Edges):
         self.parts: list[tuple[Tensor, list[tuple[float, Callable[[], Edges]]]]] = []
         size = 0
         for index, steps in metric_parts(task, metric):
-            means = [None] * len(steps)
-            if by == "mean":
-                references = [
-                    _reference(step, by) if reference is None else torch.as_tensor(reference)
-                    for _, step, _ in steps
-                ]
-                means = [mean_writes(model, tokens, backend) for tokens in references]
+            means = [mean_of(model, step, by, reference, backend) for _, step, _ in steps]
             longest = max(steps, key=lambda step: step[1].clean.shape[1])
             for group in groups(model, *longest[1:], backend):
                 whole = len(group) == len(index)

@@ -97,11 +97,17 @@ def test_as_many_prompts_go_together_as_fit(tiny, monkeypatch):
     some = max(1, int(1e6 / 4 / 2 / each))
     assert some < 7
     assert len(edges_file.groups(tiny, task, metric_of(task))[0]) == some
-    scores = {m: discover(tiny, task, m).values for m in ("eap", "eap_ig", "node_attribution")}
+    scores = {
+        m: discover(tiny, task, m).values
+        for m in ("eap", "eap_ig", "node_attribution", "magnitude")
+    }
+    scores["magnitude by mean"] = discover(tiny, task, "magnitude", by="mean").values
     acdc = discover(tiny, task, "acdc", tau=0.05).values
     monkeypatch.delenv("INTERP_MEMORY")
     for method, values in scores.items():
-        np.testing.assert_allclose(values, discover(tiny, task, method).values, atol=1e-6)
+        options = {"by": "mean"} if method.endswith("mean") else {}
+        whole = discover(tiny, task, method.split()[0], **options).values
+        np.testing.assert_allclose(values, whole, atol=1e-6)
     np.testing.assert_allclose(acdc, discover(tiny, task, "acdc", tau=0.05).values, atol=1e-5)
     # a function of all prompts' logits is not asked about some of them
     right = task.answers[:, 0]

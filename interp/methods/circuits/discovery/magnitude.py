@@ -65,9 +65,14 @@ def magnitude(
     backend_used = []
 
     def one(part: Task) -> Tensor:
-        graph = edges.Edges(model, part, NOTHING, by=by, backend=backend)
-        backend_used.append(graph.backend)
-        return _moved(model, part, graph).movedim(0, -1)
+        moved = []
+        means = edges.mean_of(model, part, by, None, backend)
+        for group in edges.groups(model, part, None, backend):
+            some = part[group]
+            graph = edges.Edges(model, some, NOTHING, by=by, backend=backend, writes=means)
+            moved.append(_moved(model, some, graph))
+            backend_used.append(graph.backend)
+        return torch.cat(moved).movedim(0, -1)
 
     scores = joined(task, one, once=True).movedim(-1, 0)
     metadata = sweep.provenance(model, task, "magnitude", started, by=by, backend=backend_used[0])

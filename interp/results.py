@@ -456,7 +456,8 @@ class Result:
             by: "abs" (largest in size), "high" or "low".
 
         Raises:
-            ValueError: If n is below 1, or `by` is unknown.
+            ValueError: If n is below 1, `by` is unknown, or some of the cells would be chosen from
+                numbers of several units.
         """
         keys = {"abs": lambda v: -np.abs(v), "high": lambda v: -v, "low": lambda v: v}
         if by not in keys:
@@ -464,6 +465,13 @@ class Result:
         if n < 1:
             raise ValueError(f"top({n}) has no rows (try top(10), or by='low' for the lowest)")
         flat = self.values.ravel()
+        parts = self._by_unit()
+        if len(parts) > 1 and n < np.count_nonzero(~np.isnan(flat)):
+            some = f".sel({self.dims[0]}={parts[0].coords[self.dims[0]]})"
+            raise ValueError(
+                f"top({n}): {self.name!r} has numbers in {', '.join(p.unit for p in parts)}, which"
+                f" no one order fits: .table() shows all, {some}.top({n}) ranks those of one unit"
+            )
         return self._rows(
             [int(i) for i in np.argsort(keys[by](flat), kind="stable") if not np.isnan(flat[i])][:n]
         )

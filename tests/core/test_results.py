@@ -290,6 +290,15 @@ def test_a_position_by_name_number_or_label():
         r.sel(pos="S9")
 
 
+def test_numbers_of_several_units_are_not_ranked_together():
+    units = {"units": {"clean": "logits", "faithful": "fraction", "random": "fraction"}}
+    mixed = Result([4.0, 0.9, 0.2], ("score",), {"score": [*units["units"]]}, "e", "logits", units)
+    with pytest.raises(ValueError, match=r"numbers in logits, fraction.*\.table\(\) shows all"):
+        mixed.top(2)
+    assert [row[0] for row in mixed.top(3)] == ["clean", "faithful", "random"]  # all of them
+    assert mixed.sel(score=["faithful", "random"]).top(1).labels == ["faithful"]
+
+
 def test_top_and_ci_give_the_same_intervals(result):
     low, high = result.ci()
     by_label = dict(zip(result.labels(), zip(low.ravel(), high.ravel())))

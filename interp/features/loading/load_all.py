@@ -6,6 +6,7 @@ from typing import Any
 
 from interp import texts
 from interp._isolation import torch_defaults
+from interp.dims import layer_numbers
 from interp.features.dictionary import Dictionary
 from interp.features.loading.check import check
 from interp.features.loading.formats import FORMATS, circuit_tracer
@@ -18,7 +19,7 @@ TRAINED = "trained"  # where `train_transcoders` keeps them, in the folder that 
 
 @torch_defaults()
 def load_all(
-    folder: str | Path, layers: int | Sequence[int] | None = None, *, model: Any = None
+    folder: str | Path, layers: str | int | Sequence[int] | None = None, *, model: Any = None
 ) -> list[Dictionary]:
     """Every dictionary of a folder, in the order of layers.
 
@@ -32,7 +33,8 @@ def load_all(
 
     Args:
         folder: The folder.
-        layers: Only those that write to these layers; None: all.
+        layers: Only those that write to these layers, as numbers or as the first and the last,
+            "10-19"; None: all.
         model: If given, `check` verifies that each fits it.
 
     Returns:
@@ -53,7 +55,7 @@ def load_all(
     found.sort(key=lambda one: -1 if place(one.writes).layer is None else place(one.writes).layer)
     there = [place(one.writes).layer for one in found]
     if layers is not None:
-        wanted = [layers] if isinstance(layers, int) else list(layers)
+        wanted = layer_numbers(layers, 10_000)  # what the folder lacks is said below
         missing = next((layer for layer in wanted if layer not in there), None)
         if missing is not None:
             raise ValueError(

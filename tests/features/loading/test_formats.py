@@ -109,7 +109,11 @@ def test_what_a_tool_wrote_gives_what_the_tool_gives(name, tmp_path):
 def test_a_folder_of_layers_is_read_in_their_order():
     found = features.load_all(FILES / "circuit_tracer/jumprelu")
     assert [one.writes for one in found] == ["mlp.0", "mlp.1"]
-    assert [one.writes for one in features.load_all(FILES / "circuit_tracer/relu", 1)] == ["mlp.1"]
+    for layers in (1, "1", [1]):
+        one = features.load_all(FILES / "circuit_tracer/relu", layers)
+        assert [found.writes for found in one] == ["mlp.1"]
+    with pytest.raises(ValueError, match="has no dictionary of layer"):
+        features.load_all(FILES / "circuit_tracer/relu", "1-9")
     with pytest.raises(ValueError, match="no dictionary of layer 7"):
         features.load_all(FILES / "circuit_tracer/relu", [1, 7])
     with pytest.raises(ValueError, match="holds 2 layers: features.load_all"):

@@ -1,8 +1,8 @@
 """Activation patching side by side with TransformerLens' own `patching.get_act_patch_*`.
 
-    python benchmarks/patching.py                # the tables, printed python benchmarks/patching.py
-    --write        # and put into benchmarks/README.md python benchmarks/patching.py --full
-    # TransformerLens' sweeps in whole, not from a sample (hours)
+    python benchmarks/patching.py            # the tables, printed
+    python benchmarks/patching.py --write    # and put into benchmarks/README.md
+    python benchmarks/patching.py --full     # TransformerLens' sweeps in whole (hours)
 
 Both run on the same bridge of SmolLM2-135M, the same prompts and the same metric, under
 `inference_mode` (without it TransformerLens takes 1.4 times as long). TransformerLens runs one full
@@ -118,10 +118,17 @@ def _cells(model: Any, task: Any, axes: tuple[str, ...]) -> list[tuple]:
 
 
 def side_by_side(
-    model: Any, task: Any, sweep: str, rounds: int, sample: int | None, backend: str | None = None
+    model: Any,
+    task: Any,
+    sweep: str,
+    rounds: int,
+    sample: int | None,
+    backend: str | None = None,
+    where: str | None = None,
 ) -> Ratio:
     """The ratio for one sweep; AssertionError where the numbers differ."""
-    where, _, _, axes = SWEEPS[sweep]
+    typed, _, _, axes = SWEEPS[sweep]
+    where = where or typed
     with torch.inference_mode():
         _, cache = model.run_with_cache(task.clean, names_filter=_names(model))
     found: dict[str, Any] = {}

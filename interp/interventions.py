@@ -169,6 +169,8 @@ def run(
     tokens = _tokens(model, tokens)
     where = {k: v.expand(len(tokens)) if v.ndim == 0 else v for k, v in (positions or {}).items()}
     where.setdefault("END", torch.full((len(tokens),), tokens.shape[1] - 1))
+    if grad and bridge.elsewhere(model):
+        raise bridge.traced.not_here("gradients")
     plan = _Plan(model, bridge.dims(model), tokens, where)
     for intervention in interventions:
         plan.edit(intervention)
@@ -427,6 +429,8 @@ class _Plan:
                 raise self._no_place(site)
 
     def _no_place(self, site: Site) -> ValueError:
+        if bridge.elsewhere(self.model):
+            return bridge.traced.not_here(f"what is at {str(site)!r}")
         return ValueError(
             f"{str(site)!r}: {bridge.name(self.model)} has no such place (TransformerLens has no"
             f" hook {self.hook(site)!r} in this kind of layer), so nothing can be read or changed"

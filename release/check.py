@@ -9,7 +9,8 @@
 2. Wheel and sdist are built; the package in the wheel is the package in the sdist, byte for byte.
 3. In an empty environment of each Python the wheel is installed with its test extra, held to
    constraints.txt; the command answers there; the tests of the unpacked sdist pass.
-4. The same with the next TransformerLens, which sae-lens does not declare yet: what it would take,
+4. The same with the extra for nnsight, whose tests are skipped where it is not installed.
+5. The same with the next TransformerLens, which sae-lens does not declare yet: what it would take,
    and no condition of a release.
 
 It needs uv, or takes pip, and what they need to reach their packages. Environments are made in a
@@ -28,6 +29,7 @@ import tempfile
 import time
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +44,9 @@ SHORT = (
     "tests/engine/test_engine.py",
     "tests/docs/test_agents.py",
 )
+
+# what an extra is tried with: its own tests, and not only the quick ones
+EXTRA = {"nnsight": ("tests/models/test_traced.py", "-m", "not browser")}
 
 
 @dataclass
@@ -92,6 +97,11 @@ def main() -> int:
             if python
         ]
         first = next((python for python in found.values() if python), None)
+        if first:
+            name = f"Python {next(v for v, p in found.items() if p)}, interp[nnsight]"
+            rows.append(
+                environment(name, first, wheel, source, folder, short=args.short, extra="nnsight")
+            )
         if first and not args.no_next:
             name = f"Python {next(v for v, p in found.items() if p)}, {NEXT}"
             rows.append(
@@ -177,6 +187,7 @@ def environment(
     *,
     short: bool,
     override: str = "",
+    extra: str = "",
 ) -> Row:
     """An empty environment with the wheel in it: installed, asked and tested."""
     row = Row(what, required=not override)
@@ -185,7 +196,7 @@ def environment(
     began = time.perf_counter()
     try:
         run([python, "-m", "venv", "--without-pip", str(home)])
-        install(home, wheel, source / "constraints.txt", override)
+        install(home, wheel, source / "constraints.txt", override, extra)
         row.installed = f"{time.perf_counter() - began:.0f} s"
         inside = home / "bin" / "python"
         row.packages = run([inside, "-c", VERSIONS]).strip()
@@ -204,7 +215,8 @@ def environment(
         shutil.rmtree(home, ignore_errors=True)
         return row
     print(f"{what}: testing", flush=True)
-    row.tests, problem = tests(home / "bin" / "python", source, short)
+    which = EXTRA[extra] if extra else SHORT if short else ()
+    row.tests, problem = tests(home / "bin" / "python", source, which)
     row.problems += [problem] if problem else []
     shutil.rmtree(home, ignore_errors=True)
     return row
@@ -216,8 +228,8 @@ print(version("transformer-lens"), version("torch"), sep=", ")
 """
 
 
-def install(home: Path, wheel: Path, constraints: Path, override: str) -> None:
-    """The wheel with its test extra; packages are where pip's own settings say."""
+def install(home: Path, wheel: Path, constraints: Path, override: str, extra: str = "") -> None:
+    """The wheel with its test extra, and another; packages are where pip's own settings say."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     asked = subprocess.run([*pip, "config", "list"], capture_output=True, text=True).stdout
     known = dict(re.findall(r"\.(find-links|index-url|extra-index-url)='([^']*)'", asked))
@@ -228,7 +240,7 @@ def install(home: Path, wheel: Path, constraints: Path, override: str) -> None:
         lines = [line for line in lines if not line.startswith(f"{name}==")]
     held = home / "constraints.txt"
     held.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    what = f"interp[test] @ {wheel.resolve().as_uri()}"
+    what = f"interp[{','.join(filter(None, ('test', extra)))}] @ {wheel.resolve().as_uri()}"
     if uv:
         links = [x for link in known.get("find-links", "").split() for x in ("--find-links", link)]
         index = ["--default-index", known["index-url"]] if "index-url" in known else []
@@ -245,11 +257,11 @@ def install(home: Path, wheel: Path, constraints: Path, override: str) -> None:
         run([*pip, "--python", home / "bin" / "python", "install", "-q", "-c", held, what])
 
 
-def tests(python: Path, source: Path, short: bool) -> tuple[str, str]:
+def tests(python: Path, source: Path, which: Sequence[str]) -> tuple[str, str]:
     """What the tests said in a word, and what is wrong with them, "" if nothing."""
     began = time.perf_counter()
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", QUICK]
-    command += ["--durations=0", *(SHORT if short else ())]
+    command += ["--durations=0", *which]
     ran = subprocess.run(command, cwd=source, capture_output=True, text=True)
     lines = [line for line in ran.stdout.splitlines() if line.strip()] or [ran.stderr[-300:]]
     counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", lines[-1])

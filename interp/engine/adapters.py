@@ -249,6 +249,8 @@ def _dig(module: Any, path: str) -> Any:
 
 def _structure(model: Any) -> str | None:
     """Why the block structure does not fit, or None."""
+    if bridge.elsewhere(model):
+        return "the model runs through nnsight, and the engine needs its weights"
     inner = plain(model)
     name = type(inner).__name__
     if name not in ARCHITECTURES:

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from interp.dims import Dims
-from interp.models import families, state
+from interp.models import families, state, traced
 
 # One lock around every run: hooks are state on the model, so two threads inside one model would see
 # each other's edits and give wrong numbers without a word.
@@ -134,8 +134,8 @@ def hooked(net: Any, tokenizer: Any, cfg: Any) -> Any:
     class Hooked(HookedRootModule):
         """Runs its net; the net's parts are its own."""
 
-        def forward(self, tokens: Tensor, **options: Any) -> Tensor:
-            return self.original_model(tokens)
+        def forward(self, tokens: Tensor, *, last_only: bool = False, **options: Any) -> Tensor:
+            return self.original_model(tokens, **({"last_only": True} if last_only else {}))
 
     model = Hooked()
     for part in [net, *net.modules()]:
@@ -281,6 +281,16 @@ class _Known:
         return same and not self.factors.changed()
 
 
+def elsewhere(model: Any) -> bool:
+    """Whether the model has no parts to compute with: its runs are requests (see `traced`)."""
+    return isinstance(getattr(model, "original_model", None), traced.Traced)
+
+
+def served(model: Any) -> bool:
+    """Whether the model's weights are on a server, each request to which takes its time."""
+    return elsewhere(model) and isinstance(model.original_model.weights, traced.Served)
+
+
 def _block_parts(model: Any) -> list[Any]:
     blocks = list(model.blocks)
     return [*blocks, *(part for block in blocks for part in block._modules.values())]
@@ -295,6 +305,8 @@ def _layout(model: Any) -> Layout:
 
 
 def _read_layout(model: Any) -> Layout:
+    if elsewhere(model):
+        return Layout(**model.original_model.layout)
     hooks = getattr(model, "hook_dict", {})
     headless = tuple(i for i, block in enumerate(model.blocks) if not hasattr(block, "attn"))
     first = next((i for i in range(len(model.blocks)) if i not in headless), 0)
@@ -512,6 +524,8 @@ def copied(model: Any, name: str) -> Any:
         ValueError: If a hook of the user's is on the model.
     """
     hooked = ready(model).hooked
+    if elsewhere(model):
+        raise traced.not_here("weights of its own to a copy")
     if hooked:
         raise ValueError(
             f"a hook of yours is on {hooked}, and a copy of the model would keep it: remove it"
@@ -663,6 +677,8 @@ def forward(
     them, a fifth of the work on a small model with a large vocabulary.
     """
     hooked = ready(model).hooked
+    if elsewhere(model):
+        return _hooked(model, tokens, hooks, last_only=last_only)
     end = (
         last_only
         and not hooked
@@ -722,8 +738,8 @@ class _Reached(Exception):
         self.tensor = tensor
 
 
-def _hooked(model: Any, tokens: Tensor, hooks: Sequence) -> Tensor:
-    options = dict(return_type="logits", prepend_bos=False, use_cache=False)
+def _hooked(model: Any, tokens: Tensor, hooks: Sequence, **more: Any) -> Tensor:
+    options = dict(return_type="logits", prepend_bos=False, use_cache=False, **more)
     tokens = tokens.to(
         device(model)
     )  # the one place where prompts move; TransformerLens leaves ids be
@@ -761,6 +777,8 @@ def _at_points(model: Any, hooks: Sequence[tuple[str, Callable]]) -> Iterator[No
 def _point(model: Any, name: str) -> Any:
     """The hook point of this name, or of the name that it is another name of."""
     points = state.fact(model, "points", lambda: dict(model.hook_dict))
+    if name not in points and elsewhere(model):
+        raise traced.not_here(f"what is at {name}")
     if name not in points:
         raise ValueError(f"this model has no hook {name!r}")
     return points[name]
@@ -859,9 +877,9 @@ def trail(model: Any, tokens: Tensor) -> Trail | None:
     """The trail of a run, or None for a model whose blocks cannot be called one by one with the
     same result.
     """
-    if ready(
-        model
-    ).hooked:  # a hook around the blocks would not be met when they are called one by one
+    if (
+        elsewhere(model) or ready(model).hooked
+    ):  # a hook around the blocks would not be met when they are called one by one
         return None
     with recorded(model) as calls:
         whole = forward(model, tokens)
@@ -1007,6 +1025,8 @@ def norm(model: Any, which: str, layer: int, x: Tensor) -> Tensor:
     The norm that this part reads through, without hooks; x itself where there is none (OLMo-2).
     """
     name = _layout(model).norms[("attn", "mlp").index(which)]
+    if elsewhere(model):
+        raise traced.not_here("what a norm makes of another stream")
     return getattr(model.blocks[layer], name).original_component(x) if name else x
 
 
@@ -1020,6 +1040,8 @@ def share(model: Any, layer: int, written: Tensor | None) -> Tensor | float:
     layout = _layout(model)
     if not layout.after[0]:
         return layout.share
+    if elsewhere(model):
+        raise traced.not_here("what one head writes behind a norm (ask for its .z)")
     found = norm_parts(getattr(model.blocks[layer], layout.after[0]))
     exact = written if written.dtype.itemsize >= 4 else written.float()
     return (layout.share * found.gain / found.scale(exact)).to(written.dtype)
@@ -1087,6 +1109,12 @@ def unembedding(model: Any) -> tuple[Tensor, Tensor | None]:
     return head.weight.detach() * factor, None if bias is None else bias.detach() * factor
 
 
+def number_type(model: Any) -> torch.dtype:
+    """The number type of the model's logits."""
+    weight = next(model.parameters()) if elsewhere(model) else unembedding(model)[0]
+    return weight.dtype
+
+
 def _bias(attn: Any, which: str) -> Tensor | None:
     bias = getattr(attn, f"b_{which}", None)
     return None if bias is None else bias.detach()
@@ -1105,6 +1133,8 @@ def projection(model: Any, which: str, layer: int) -> tuple[Tensor, Tensor | Non
             f"layer {layer} of {name(model)} has linear attention, which has no heads with"
             f" W_{which}"
         )
+    if elsewhere(model):
+        return attn.projection(which)
     try:
         weight = getattr(attn, f"W_{which}").detach()
     except (

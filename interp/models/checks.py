@@ -2,6 +2,7 @@
 gives.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -82,6 +83,45 @@ def check(model: Any, plain: Tensor | None = None) -> None:
     _check_weights(name, model, seen, d, 3e-2 if half else 1e-3)
     _check_reading(name, model, seen["logits.in"], logits, 3e-2 if half else 1e-3)
     bridge.causal(model, (tokens, logits))
+
+
+@torch.no_grad()
+def check_traced(model: Any, plain: Tensor | None) -> None:
+    """Nothing when a model that runs through nnsight is sound, as far as one request shows it;
+    otherwise a ValueError.
+
+    Checked on the probe tokens: logits equal the plain model's, where that is here; in the first,
+    the middle and the last layer the stream is the sum of what its parts write, a layer reads what
+    the one before it gave, and heads have the sizes that the configuration says.
+    """
+    d, name = bridge.dims(model), bridge.name(model)
+    layers = sorted({0, d.n_layers // 2, d.n_layers - 1})
+    tokens = bridge.probe(model, None if plain is None else plain.shape[-1])
+    found = [s for layer in layers for s in _seen_sites(layer, d) if s.part != "pattern"]
+    found += [Site("resid_post", "out", layer - 1) for layer in layers if layer]
+    hooks, kept = {str(site): sites.hook(site, d) for site in found}, {}
+    logits = bridge.forward(
+        model, tokens, [(hook, functools.partial(_keep, kept, hook)) for hook in hooks.values()]
+    )
+    seen = {site: kept[hook] for site, hook in hooks.items()}
+    half = logits.dtype in (torch.float16, torch.bfloat16)
+    _check_logits(name, logits, plain, 3e-2 if half else 1e-4)
+    _check_stream(name, seen, d, 2e-2 if half else 1e-4)
+    for layer in layers:
+        if layer:
+            before, now = seen[f"resid_post.{layer - 1}"], seen[f"resid_pre.{layer}"]
+            _close(f"what enters layer {layer}", name, now, before, 1e-6)
+        for site in found:
+            heads = {"head": d.n_heads, "kv": d.n_kv_heads}.get(site.family)
+            if heads and seen[str(site)].shape[2:] != (heads, d.d_head):
+                raise ValueError(
+                    f"{name}: {str(site)!r} should be {heads} heads of {d.d_head} and is"
+                    f" {tuple(seen[str(site)].shape)}: this kind of model is not supported"
+                )
+
+
+def _keep(kept: dict[str, Tensor], name: str, tensor: Tensor, hook: Any = None) -> None:
+    kept[name] = tensor  # returning nothing leaves the activation as it is
 
 
 def _seen_sites(layer: int, d: bridge.Dims) -> list[Site]:

@@ -3,6 +3,7 @@ TransformerBridge.
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from interp._isolation import torch_defaults
 from interp._warn import warn
 from interp.models import local
 from interp.models.families import refusal
+from interp.models.traced import PREFIX
 
 _HOW = (
     "interp.load('smollm2-135m'), or a local folder, a .gguf file, a Hugging Face id such as"
@@ -30,6 +32,7 @@ def load(
     device: Any = None,
     device_map: Any = None,
     config: Any = None,
+    remote: bool | str = False,
     check: bool = True,
     progress: bool = True,
 ) -> Any:
@@ -44,9 +47,11 @@ def load(
         >>> model = interp.load(hooked_transformer)  # or TransformerBridge.boot_native(...)
         >>> model = interp.load("course.pt", config={"n_layers": 2, ...})     # its weights alone
         >>> model = interp.load("Qwen/Qwen2.5-7B", dtype="bfloat16", device="cuda")
+        >>> model = interp.load("nnsight:meta-llama/Llama-3.1-70B", remote=True)       # on NDIF
 
     Args:
-        x: One of our names, a Hugging Face id, a folder, a GGUF or .pt file, or a model object. An
+        x: One of our names, a Hugging Face id, a folder, a GGUF or .pt file, or a model object. A
+            name, id or folder after "nnsight:" runs through nnsight (docs/model-families.md). An
             object stays as it is, but frozen: the bridge is made of modules of its own over the
             same weights, so that training them further is seen, while a hook or a new layer on the
             object is refused later. Adapters (a PeftModel, or a model with LoRA layers) are merged
@@ -64,6 +69,9 @@ def load(
             several devices the hook path runs.
         config: For a .pt file of a HookedTransformer or a native bridge, what its configuration
             takes.
+        remote: After "nnsight:": True sends the runs to NDIF with nnsight's own settings, an
+            address to a server of yours; "local" packs and unpacks them as for one, and runs them
+            here.
         check: Whether its numbers are held against Hugging Face's.
         progress: Whether fetching and reading show a bar.
 
@@ -90,6 +98,13 @@ def load(
                 f"device_map={device_map!r} spreads what is read from files, and this model is in"
                 " memory already: give device='cuda', or load its folder or its hub id"
             )
+    if isinstance(x, str) and x.startswith(PREFIX):
+        return _traced(x.removeprefix(PREFIX), tokenizer, dtype, device, device_map, remote, check)
+    if remote:
+        raise ValueError(
+            f"remote={remote!r} is for models that run through nnsight: interp.load('{PREFIX}"
+            "owner/name', remote=True)"
+        )
     hf_model, name, given, copied, folder = None, "", None, False, None
     if isinstance(x, (str, os.PathLike)):
         from interp.models.tiny_models import TINY, make
@@ -112,7 +127,9 @@ def load(
                 "a TransformerBridge keeps its type and device: move it yourself,"
                 " bridge.to('cuda'), or load the model"
             )
-        if check:
+        from interp.models import bridge
+
+        if check and not bridge.elsewhere(x):
             _check(x, None)
         return x
     else:
@@ -202,6 +219,56 @@ def _small(x: Any, tokenizer: Any, device: Any, dtype: Any, check: bool) -> Any:
     follow(model, x, weights=small.kind_of(x) == "hooked")
     if check:
         _check(model, plain)
+    return model
+
+
+def _traced(
+    name: str, tokenizer: Any, dtype: Any, device: Any, device_map: Any, remote: Any, check: bool
+) -> Any:
+    """A model that runs through nnsight: see `interp.models.traced`."""
+    from interp.models import bridge, placement, tiny_models, traced
+    from interp.models.checks import check_traced
+    from interp.models.summary import show_in_notebooks
+
+    traced.library()
+    if isinstance(remote, str) and remote != "local" and "://" not in remote:
+        raise ValueError(
+            f"remote={remote!r} is no server: True is NDIF, 'https://...' a server of yours, and"
+            " 'local' sends nothing"
+        )
+    if isinstance(tokenizer, str):
+        tokenizer = _tokenizer(tokenizer)
+    plain, served = None, ""
+    if remote and remote != "local":
+        if dtype or device or device_map:
+            raise ValueError(
+                f"{PREFIX}{name} with remote={remote!r}: the server holds the model in its own"
+                " number type on its own devices; leave dtype, device and device_map out"
+            )
+        tokenizer = tokenizer or _tokenizer(name, local_files_only=False)
+        over = traced.skeleton(name, tokenizer)
+        hf_model, served = over._module, f"{name} at {remote}"
+    else:
+        if name in tiny_models.TINY:
+            hf_model, own = tiny_models.make(name)
+        else:
+            name, source = _find(name, True)
+            hf_model, own = _read(source, tokenizer is None, dtype, device_map)
+        tokenizer = tokenizer or own
+        reason = refusal(hf_model)
+        if reason:
+            raise ValueError(f"{name}: {reason}")
+        if device_map is None:
+            placement.place(hf_model, device, dtype, name)
+        hf_model.eval().requires_grad_(False)
+        plain = _plain(hf_model) if check else None
+        over = traced.wrapped(hf_model, tokenizer)
+    fetch = functools.partial(traced.request, over, remote)
+    net, cfg = traced.network(fetch, hf_model, name, served)
+    model = bridge.hooked(net, tokenizer, cfg)
+    if check:
+        check_traced(model, plain)
+    show_in_notebooks(model)
     return model
 
 

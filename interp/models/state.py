@@ -38,7 +38,14 @@ SAMPLE = 8
 PLAIN = (bool, int, float, str)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 # whose hooks belong to the model: everybody else's are the user's
-OWN = ("transformer_lens.", "transformers.", "accelerate.", "torch.", "interp.models.families")
+OWN = (
+    "transformer_lens.",
+    "transformers.",
+    "accelerate.",
+    "torch.",
+    "interp.models.families",
+    "nnsight.",
+)
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ def summary(model: Model) -> list[str]:
     count = sum(p.numel() for p in model.parameters())
     shared = f" on {d.n_kv_heads} KV heads" if d.n_kv_heads != d.n_heads else ""
     dtype = str(weight.dtype).removeprefix("torch.")
+    held = f"{count:,} parameters, {dtype} on {weight.device}"
+    if bridge.elsewhere(model):
+        where = "on a server" if bridge.served(model) else "here"
+        held = f"weights {where}, {dtype}, through nnsight"
     order = "read the same stream" if d.parallel else "follow each other"
     last = d.n_layers - 1
     lines = [
-        (
-            f"{bridge.name(model)}: {d.n_layers} layers of {d.n_heads} heads{shared}, "
-            f"{count:,} parameters, {dtype} on {weight.device}"
-        ),
+        (f"{bridge.name(model)}: {d.n_layers} layers of {d.n_heads} heads{shared}, {held}"),
         (
             f"d_model {d.d_model}, d_head {d.d_head}, d_mlp {d.d_mlp}, vocabulary {d.d_vocab:,}, "
             f"context {d.n_ctx:,} tokens, norm {d.norm}; attention and MLP {order}"

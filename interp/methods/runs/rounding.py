@@ -30,7 +30,7 @@ def rounding(model: Model, task: Any, metric: Metric) -> float | None:
     Returns:
         None in float32 and float64, and for a metric that reads activations.
     """
-    dtype = bridge.unembedding(model)[0].dtype
+    dtype = bridge.number_type(model)
     if dtype not in (torch.bfloat16, torch.float16) or metric.keep:
         return None
     logits = run(model, task, last_only=not metric.everywhere).logits.float()
@@ -50,7 +50,7 @@ def noted(result: Result, model: Model, task: Any, metric: Metric) -> Result:
     each = rounding(model, task, metric) if result.unit.startswith(metric.unit) else None
     if each is None:
         return result
-    dtype = str(bridge.unembedding(model)[0].dtype).removeprefix("torch.")
+    dtype = str(bridge.number_type(model)).removeprefix("torch.")
     mean = each / len(task) ** 0.5
     largest = float(abs(result.values[result.values == result.values]).max(initial=0.0))
     if largest < 2 * mean:

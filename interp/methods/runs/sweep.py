@@ -318,7 +318,8 @@ def batched_runs(
 ) -> Iterator[tuple[list[int], Run]]:
     """(which cells, their run) for all cells, several to a forward pass, one after another."""
     n = len(tokens)
-    more = 1 if bridge.device(model).type == "cpu" else engine.MORE  # what fills an accelerator
+    here = bridge.device(model).type == "cpu" and not bridge.served(model)
+    more = 1 if here else engine.MORE  # what fills an accelerator
     per_run = max(1, more * TOKENS_PER_RUN // tokens.numel())
     # In layer order, so that the variations of one run start as late as they can.
     order = sorted(

@@ -9,7 +9,7 @@
 2. Wheel and sdist are built; the package in the wheel is the package in the sdist, byte for byte.
 3. In an empty environment of each Python the wheel is installed with its test extra, held to
    constraints.txt; the command answers there; the tests of the unpacked sdist pass.
-4. The same with the extra for nnsight, whose tests are skipped where it is not installed.
+4. The same with the extras for nnsight and interp-engine, and their tests.
 5. The same with the next TransformerLens, which sae-lens does not declare yet: what it would take,
    and no condition of a release.
 
@@ -45,8 +45,14 @@ SHORT = (
     "tests/docs/test_agents.py",
 )
 
-# what an extra is tried with: its own tests, and not only the quick ones
-EXTRA = {"nnsight": ("tests/models/test_traced.py", "-m", "not browser")}
+# extras, and the tests of theirs that are skipped without them: all, and not only the quick ones
+EXTRA = "nnsight,interp-engine"
+EXTRA_TESTS = (
+    "tests/models/test_traced.py",
+    "tests/features/test_engine_values.py",
+    "-m",
+    "not browser",
+)
 
 
 @dataclass
@@ -98,9 +104,9 @@ def main() -> int:
         ]
         first = next((python for python in found.values() if python), None)
         if first:
-            name = f"Python {next(v for v, p in found.items() if p)}, interp[nnsight]"
+            name = f"Python {next(v for v, p in found.items() if p)}, interp[{EXTRA}]"
             rows.append(
-                environment(name, first, wheel, source, folder, short=args.short, extra="nnsight")
+                environment(name, first, wheel, source, folder, short=args.short, extra=EXTRA)
             )
         if first and not args.no_next:
             name = f"Python {next(v for v, p in found.items() if p)}, {NEXT}"
@@ -215,7 +221,7 @@ def environment(
         shutil.rmtree(home, ignore_errors=True)
         return row
     print(f"{what}: testing", flush=True)
-    which = EXTRA[extra] if extra else SHORT if short else ()
+    which = EXTRA_TESTS if extra else SHORT if short else ()
     row.tests, problem = tests(home / "bin" / "python", source, which)
     row.problems += [problem] if problem else []
     shutil.rmtree(home, ignore_errors=True)

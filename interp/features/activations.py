@@ -16,7 +16,7 @@ from interp._errors import listed, unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp._warn import warn
-from interp.features import site_values
+from interp.features import engine_values, site_values
 from interp.features.sites import place, width
 from interp.methods.runs.checkpoint import digest
 from interp.methods.runs.sweep import progress
@@ -179,6 +179,7 @@ def activations(
     folder: str | Path | None = None,
     dtype: str = "float32",
     backend: str | None = None,
+    engine: Any = None,
 ) -> Activations:
     """The activations of a text at one site, or at several sites on the same tokens.
 
@@ -201,13 +202,16 @@ def activations(
             in the user's cache, where several texts can share one name.
         dtype: How values are stored, "float32" or "float16".
         backend: "engine", "hooks", or None to choose.
+        engine: The same model as the package interp-engine has loaded it (vLLM on GPUs), which then
+            gives the activations: interp_engine.load_model("Qwen/Qwen3-8B"). Before, some tokens
+            are read from both, and must be equal.
 
     Returns:
         `Activations`, one vector per token that is not skipped.
 
     Raises:
         ValueError: If more than 2 GB would be kept in memory, if a folder holds other activations,
-            or if values are not finite in this dtype.
+            if values are not finite in this dtype, or if the engine gives other numbers.
     """
     where = tuple(str(place(s)) for s in ([site] if isinstance(site, str) else site))
     if dtype not in DTYPES:
@@ -221,9 +225,16 @@ def activations(
             f"{total:,} tokens at {', '.join(where)} take {total * per_token / 1e9:.1f} GB of"
             f" memory, more than {MEMORY / 1e9:.0f}: give folder=, dtype='float16', or fewer tokens"
         )
-    backend_used = (
-        "hooks" if backend == "hooks" or site_values.engine_for(model, where) is None else "engine"
-    )
+    if engine is not None:
+        if backend is not None:
+            raise ValueError(
+                f"backend={backend!r} with engine=: activations come from a run here or from the"
+                " engine; leave one of them out"
+            )
+        backend_used = engine_values.checked(engine, model, ids, where)
+    else:
+        by_hooks = backend == "hooks" or site_values.engine_for(model, where) is None
+        backend_used = "hooks" if by_hooks else "engine"
     metadata |= {
         "model": bridge.name(model),
         "tokens": total,
@@ -239,7 +250,7 @@ def activations(
     with progress(None, "activations", total=ids.numel()) as bar:
 
         def make(part):
-            return _made(model, part, where, skip, DTYPES[dtype], backend, bar)
+            return _made(model, part, where, skip, DTYPES[dtype], backend, bar, engine)
 
         if folder is None:
             shards: list[Any] = [make(part) for part in parts]
@@ -251,6 +262,7 @@ def activations(
                 "sites": list(where),
                 "skip": skip,
                 "dtype": dtype,
+                **({} if engine is None else {"engine": backend_used}),
             }
             shards = _on_disk(_home(Path(folder), of), parts, make, of, bar)
     return Activations(where, ids, skip, tuple(shards), metadata)
@@ -311,13 +323,21 @@ def _made(
     dtype: torch.dtype,
     backend: str | None,
     bar: Any,
+    engine: Any = None,
 ) -> dict[str, Tensor]:
     """The vectors of some chunks, by site [n d]."""
     parts: dict[str, list[Tensor]] = {site: [] for site in where}
-    chunks_per_run = max(1, PER_RUN // ids.shape[1])
+    # a scheduler behind an engine runs many prompts side by side
+    many = engine is not None and engine.describe().backend != "eager"
+    chunks_per_run = max(1, (SHARD if many else PER_RUN) // ids.shape[1])
     for first in range(0, len(ids), chunks_per_run):
         chunks = ids[first : first + chunks_per_run]
-        for site, value in site_values.values(model, chunks, where, backend).items():
+        if engine is None:
+            found = site_values.values(model, chunks, where, backend)
+        else:
+            found = engine_values.values(engine, chunks, where, bridge.dims(model))
+        for site, value in found.items():
+            value = value.to(bridge.device(model))
             parts[site].append(value[:, skip:].flatten(0, 1).to(dtype))
         bar.update(chunks.numel())
     vectors = {site: torch.cat(values) for site, values in parts.items()}

@@ -50,6 +50,7 @@ EXTRA = "nnsight,interp-engine"
 EXTRA_TESTS = (
     "tests/models/test_traced.py",
     "tests/features/test_engine_values.py",
+    "tests/methods/steering/test_engine_continuation.py",
     "-m",
     "not browser",
 )

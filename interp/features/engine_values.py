@@ -13,11 +13,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp import sites
-from interp._arguments import quoted
 from interp._types import Model
 from interp.dims import Dims
 from interp.features import site_values
 from interp.features.sites import place
+from interp.methods.runs.engine_package import check_same, library, package_of
 from interp.models import bridge
 from interp.sites import Site
 
@@ -36,9 +36,6 @@ POINTS: dict[tuple[str, str], str] = {
     ("mlp", "post"): "mlp_act.{l}",
     ("mlp", "out"): "mlp_out_post.{l}",
 }
-# How far a token's activations may be from the hook path's, as a share of their norm: in a short
-# type the two round apart in every layer, and a tensor from elsewhere is off by its own size.
-EXACT, SHORT = 1e-3, 0.1
 PROMPTS, TOKENS = 2, 32  # that are read from both
 
 
@@ -104,44 +101,14 @@ def checked(engine: Any, model: Model, tokens: Tensor, where: Sequence[str]) -> 
         tokens: Token ids [chunk pos], of which a few are read from both.
         where: The addresses.
     """
-    package = library()
-    if not isinstance(engine, package.EngineAPI):
-        raise TypeError(
-            f"engine={quoted(engine)} is no model of interp-engine's: engine="
-            "interp_engine.load_model('owner/name')"
-        )
+    package_of(engine)
     some = tokens[:PROMPTS, :TOKENS]
     theirs = values(engine, some, where, bridge.dims(model))
     ours = site_values.values(model, some, where, "hooks")
     for at, value in ours.items():
-        found = theirs[at]
-        short = min(value.dtype.itemsize, found.dtype.itemsize) < 4
-        value, found = value.double().cpu(), found.double().cpu()
-        if found.shape != value.shape:
-            raise ValueError(
-                f"{at!r}: the engine gives {tuple(found.shape)} and the model here"
-                f" {tuple(value.shape)}: they are not the same model"
-            )
-        off = ((found - value).norm(dim=-1) / value.norm(dim=-1).clamp_min(1e-6)).max().item()
-        if not off <= (SHORT if short else EXACT):
-            raise ValueError(
-                f"{at!r}: the engine's activations are not those of {bridge.name(model)} (off by"
-                f" {off:.2g} of a token's norm): load the same weights in both, or leave engine="
-                " out"
-            )
+        check_same(theirs[at], value, at, bridge.name(model))
     types = {str(value.dtype).removeprefix("torch.") for value in theirs.values()}
     return ", ".join(["interp-engine", engine.describe().backend, *sorted(types)])
-
-
-def library() -> Any:
-    """The package interp-engine, imported only here."""
-    try:
-        import interp_engine
-    except ImportError as error:
-        raise ImportError(
-            'engine= takes a model of interp-engine: pip install "interp[interp-engine]"'
-        ) from error
-    return interp_engine
 
 
 def _first(reason: str) -> str:

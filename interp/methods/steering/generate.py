@@ -17,6 +17,7 @@ from interp.edits import Edit, Seen
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
 from interp.methods.runs.batching import batches_by_length
+from interp.methods.steering.engine_continuation import engine_continuation
 from interp.models import bridge
 from interp.sites import Site
 
@@ -61,6 +62,7 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     every_token: bool = True,
+    engine: Any = None,
 ) -> "Generation | list[Generation]":
     """What the model writes after a prompt while the interventions hold.
 
@@ -79,17 +81,28 @@ def generate(
         temperature: 0 takes the likeliest token; above, tokens are drawn.
         seed: Draws the tokens, for each prompt by itself.
         every_token: False lets the interventions act on the prompt's own tokens only.
+        engine: The same model as the package interp-engine has loaded it (vLLM on GPUs), which then
+            writes the likeliest tokens: interp_engine.load_model("Qwen/Qwen3-8B"). The
+            interventions must be additions to the stream (`direction.push()`), and under them the
+            stream after the last layer is first compared in both.
 
     Returns:
         A Generation, or a list of them for several prompts. It ends at the tokenizer's end token,
         which is not part of the text.
 
     Raises:
-        ValueError: If the prompt and the new tokens are more than the model reads.
+        ValueError: If the prompt and the new tokens are more than the model reads, or an engine
+            cannot do what is asked or gives other numbers.
 
     Cost:
-        One forward pass per new token; nothing is cached between them.
+        One forward pass per new token; nothing is cached between them. An engine keeps keys and
+        values, and takes one prompt at a time.
     """
+    if engine is not None and temperature > 0:
+        raise ValueError(
+            f"temperature={temperature} with engine=: it draws by a generator of its own, so that"
+            " the seed would mean another text; leave one of them out"
+        )
     if max_new_tokens < 1 or temperature < 0:
         raise ValueError(
             f"max_new_tokens={max_new_tokens}, temperature={temperature}: at least 1, and at"
@@ -107,9 +120,14 @@ def generate(
         "interventions": [str(e.at) for e in edits],
     }
     for batch in batches:
-        new = continuation(
-            model, batch.tokens, edits, max_new_tokens, temperature, seed, every_token
-        )
+        if engine is None:
+            new = continuation(
+                model, batch.tokens, edits, max_new_tokens, temperature, seed, every_token
+            )
+        else:
+            length = _length(model, batch.tokens, max_new_tokens)
+            held = [_held(edit, length, length + 1, every_token) for edit in edits]
+            new = engine_continuation(engine, model, batch.tokens, held, max_new_tokens)
         for i, before, after in zip(batch.index, batch.tokens, new):
             written[i] = _generation(model.tokenizer, before, after, metadata)
     single = (
@@ -148,12 +166,7 @@ def continuation(
     every_token: bool = True,
 ) -> Int[Tensor, "batch new"]:
     """The ids that a model writes after prompts of one length; drop what follows an end token."""
-    prompt, n_ctx = tokens.shape[1], bridge.dims(model).n_ctx
-    if prompt + max_new_tokens - 1 > n_ctx:
-        raise ValueError(
-            f"{prompt} tokens of prompt and {max_new_tokens} new ones: the model reads at most"
-            f" {n_ctx}"
-        )
+    prompt = _length(model, tokens, max_new_tokens)
     tokens = tokens.to(bridge.device(model))
     draws = [torch.Generator().manual_seed(seed) for _ in tokens]
     stop = -1 if model.tokenizer.eos_token_id is None else model.tokenizer.eos_token_id
@@ -167,6 +180,17 @@ def continuation(
         if bool(ended.all()):
             break
     return tokens[:, prompt:]
+
+
+def _length(model: Model, tokens: Tensor, max_new_tokens: int) -> int:
+    """The prompts' length; ValueError where the model does not read so much and what is new."""
+    prompt, n_ctx = tokens.shape[1], bridge.dims(model).n_ctx
+    if prompt + max_new_tokens - 1 > n_ctx:
+        raise ValueError(
+            f"{prompt} tokens of prompt and {max_new_tokens} new ones: the model reads at most"
+            f" {n_ctx}"
+        )
+    return prompt
 
 
 def _draw(logits: Tensor, draws: list[torch.Generator]) -> Int[Tensor, "batch"]:

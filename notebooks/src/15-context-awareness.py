@@ -1,0 +1,506 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Does a chat template make a model overlook what it was given?
+#
+# Paper: Wang, Bai, Peng and Hsieh 2024, "On the loss of context-awareness in general instruction fine-tuning", arXiv 2411.02688; with questions after Li et al. 2025, "The Hidden Life of Tokens: Reducing Hallucination of Large Vision-Language Models via Visual Information Steering", arXiv 2502.03628, and Favero et al. 2024, "Multi-Modal Hallucination Control by Visual Information Grounding", arXiv 2403.14003
+#
+# **The question.** Chat models read what we say inside a template: special tokens that say whose turn it is. Does the same
+# text, with the same question, become harder to use once that template is around it? And if so, does the model look
+# away from the user's words?
+#
+# **How we look.** We hide a sentence in a text and ask for it. Every word of text, question and answer stays the same; only
+# what stands around them changes: nothing, neutral words, or the chat template.
+#
+# *Before you run anything: the template adds 14 tokens to a hundred. Would you expect the answer's probability to change
+# at all? And where would the attention go that the user's words lose?*
+#
+# **What we found.** PLACEHOLDER.
+#
+# 12 minutes · intermediate · you should know what an attention pattern is
+
+# %% [markdown]
+# ## What the authors did, and what we did
+#
+# PLACEHOLDER
+
+# %% tags=["parameters"]
+MODEL = "smollm2-135m"
+FAST = False
+
+# %%
+import numpy as np
+import torch
+
+import interp
+from interp import Intervention
+from interp.edits import reweight
+from interp.replications.context_awareness import instructions
+from interp.studies import Measured, gate, load_claims, measured, ratio_of_means, verdicts
+
+model = interp.load(MODEL)
+
+# %%
+claims = load_claims("15-context-awareness")
+claims
+
+# %% [markdown]
+# ## The same words in five wrappers
+
+# %%
+length = 56 if FAST else 96
+find = interp.tasks.needle(model, n=6 if FAST else 12, length=length)
+judge = interp.tasks.needle(model, n=14 if FAST else 32, length=length, split="heldout")
+
+
+def tokens(text):
+    """The token ids of a text [pos], nothing put before it."""
+    return torch.tensor(model.tokenizer(text, add_special_tokens=False).input_ids)
+
+
+HINT = len(tokens("Answer: The secret plan of Oslo is the"))
+CHAT = "<|im_start|>system\n%s<|im_end|>\n<|im_start|>user\n"
+DEFAULT = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+REPLY = "<|im_end|>\n<|im_start|>assistant\n"
+PAGE = "<|im_start|> Here is what was written %s\n"
+LONG = "on the back of the page that they found in the old house by the sea last"
+GOES_ON = " This goes on as follows\n"
+WRAPPERS = {  # what stands before the user's tokens, and between them and the answer's
+    "plain": ("<|im_start|>", "\n"),
+    "neutral words": (PAGE % "there", GOES_ON),
+    "chat template": (CHAT % "", REPLY),
+    "more neutral words": (PAGE % LONG, GOES_ON),
+    "default system prompt": (CHAT % DEFAULT, REPLY),
+}
+for name, (before, between) in WRAPPERS.items():
+    print(f"{name:22} {len(tokens(before)):3} tokens before, {len(tokens(between))} between")
+
+
+# %%
+def spans(name):
+    """Where the parts of a wrapped prompt end: before, the user's tokens, between, the answer's."""
+    before, between = (len(tokens(part)) for part in WRAPPERS[name])
+    user = judge.clean.shape[1] - HINT - 2
+    return np.cumsum([before, user, between, HINT])
+
+
+def wrapped(task, name, user=slice(1, -HINT - 1)):
+    """The prompts [prompt pos] with their user's and answer's tokens in another wrapper."""
+    before, between = (tokens(part).expand(len(task), -1) for part in WRAPPERS[name])
+    return torch.cat([before, task.clean[:, user], between, task.clean[:, -HINT:]], 1)
+
+
+for name, (before, between) in WRAPPERS.items():  # the same text, tokenised as a whole
+    for task in (find, judge):
+        for row, ids in zip(wrapped(task, name), task.clean):
+            user, answer = (model.tokenizer.decode(x) for x in (ids[1 : -HINT - 1], ids[-HINT:]))
+            assert tokens(before + user + between + answer).equal(row)
+print(model.tokenizer.decode(wrapped(judge, "chat template")[0]))
+
+# %%
+HEADS = "L*H*.pattern@END"
+
+
+def ask(ids, edits=()):
+    """Logits at the end [prompt token], and each head's attention from there."""
+    seen = interp.run(model, ids, edits, keep=[HEADS], last_only=True)
+    return seen.logits, seen.kept[HEADS].squeeze(-2)
+
+
+def log_prob(logits, task):
+    """The log-probability of the needle's first word [prompt]."""
+    chosen = torch.log_softmax(logits, -1).gather(1, task.answers[:, :1])
+    return chosen[:, 0].double().cpu().numpy()
+
+
+def rank(logits, task):
+    """How many words stand above the needle's first [prompt]."""
+    return (logits > logits.gather(1, task.answers[:, :1])).sum(-1).cpu().numpy()
+
+
+asked = {name: ask(wrapped(judge, name)) for name in WRAPPERS}
+logp = {name: log_prob(logits, judge) for name, (logits, _) in asked.items()}
+prob = {name: np.exp(values) for name, values in logp.items()}
+ranks = {name: rank(logits, judge) for name, (logits, _) in asked.items()}
+for name in WRAPPERS:
+    print(f"{name:22} {measured(prob[name])}   on top: {(ranks[name] == 0).mean():.2f}")
+
+# %%
+able = gate(
+    "plain prompt: the needle's first word on top",
+    measured(ranks["plain"] == 0, unit="prompts"),
+    at_least=0.8,
+)
+pairs = {
+    "empty system prompt": ("chat template", "neutral words"),
+    "default system prompt": ("default system prompt", "more neutral words"),
+}
+v_costs = claims["template-costs"].judge(
+    {part: measured(prob["plain"] - prob[chat]) for part, (chat, _) in pairs.items()},
+    control={part: measured(prob["plain"] - prob[words]) for part, (_, words) in pairs.items()},
+    gate=able,
+)
+print(
+    able, v_costs, *(f"{k}: {v.measured}, control {v.control}" for k, v in v_costs.parts), sep="\n"
+)
+
+# %% [markdown]
+# ## Where does the attention go?
+
+
+# %%
+GROUPS = ["first token", "before the user", "user", "between", "answer"]
+
+
+def by_role(name, pattern):
+    """Attention from the end to each group of tokens [group layer head prompt]."""
+    edges = [0, 1, *spans(name)]
+    return np.stack([pattern[..., a:b].sum(-1).cpu().numpy() for a, b in zip(edges, edges[1:])])
+
+
+roles = {name: by_role(name, pattern) for name, (_, pattern) in asked.items()}
+interp.plots.heatmap(
+    np.array([roles[name].mean((1, 2, 3)) for name in WRAPPERS]),
+    list(WRAPPERS),
+    GROUPS,
+    row_name="wrapper",
+    col_name="group of tokens",
+    title="Attention from the last token, mean of all heads",
+    unit="share",
+    centred=False,
+)
+
+# %% [markdown]
+# ### Exercise 1
+#
+# `roles["chat template"]` has the axes group, layer, head and prompt. Take the first prompt and the mean of all heads: which
+# share of the attention that is *not* on the first token goes to the user's tokens? Put your number in the place of None.
+
+# %%
+mine = None
+
+
+def check_share(answer):
+    """What is right or wrong with this share."""
+    first, _, user, *_ = roles["chat template"][..., 0].mean((1, 2))
+    known = {
+        user / (1 - first): "Right: of what is left beside the first token, more than half.",
+        user: "Here the first token still takes its part: divide by what is left without it.",
+        100 * user / (1 - first): "A share lies between 0 and 1: this is in per cent.",
+        roles["chat template"][2].mean(): "That is the mean of all prompts, first token included.",
+        roles["plain"][2, ..., 0].mean(): "That is the plain prompt, first token included.",
+    }
+    if answer is None:
+        return "Nothing to check yet: write a number in the place of None."
+    near = [says for number, says in known.items() if abs(answer - number) < 0.004]
+    return near[0] if near else "No: sum over the user's tokens, then the mean of layers and heads."
+
+
+print(check_share(mine))
+
+# %% [markdown]
+# <details><summary>A solution</summary>
+#
+#     first, _, user, *_ = roles["chat template"][..., 0].mean((1, 2))
+#     mine = user / (1 - first)
+#
+# </details>
+
+
+# %%
+def on_user(name, heads=np.s_[:, :]):
+    """The user's share of all attention of these heads that is not on the first token [prompt]."""
+    first, user = (roles[name][k][heads].reshape(-1, len(judge)) for k in (0, 2))
+    return user.sum(0) / (1 - first).sum(0)
+
+
+asked_find = {name: ask(wrapped(find, name)) for name in ("plain", "chat template")}
+look = by_role("plain", asked_find["plain"][1])[2].mean(-1)
+most = np.unravel_index(look.argmax(), look.shape)
+before, after = (on_user(name) for name in ("neutral words", "chat template"))
+one_before, one_after = (on_user(name, most) for name in ("neutral words", "chat template"))
+fall = before - after
+lost = logp["neutral words"] - logp["chat template"]
+something = gate("lost from neutral words to the template", measured(lost), at_least=0.2)
+v_leaves = claims["attention-leaves"].judge(
+    {
+        "all heads": ratio_of_means(fall, before),
+        "the head that looks most": ratio_of_means(one_before - one_after, one_before),
+        "falls where the answer is lost": measured(
+            np.stack([fall, lost], 1), lambda rows: np.corrcoef(rows.T)[0, 1]
+        ),
+    },
+    gate=[able, something],
+)
+plain = ratio_of_means(on_user("plain") - after, on_user("plain"))
+print(something, v_leaves, *(f"{name}: {v.measured}" for name, v in v_leaves.parts), sep="\n")
+print(f"the head that looks most: L{most[0]}H{most[1]}")
+print(f"all heads, from the plain prompt to the template: {plain}")
+
+# %% [markdown]
+# ## Steering the attention back
+
+# %%
+FACTORS = [0.9, 0.5, 0.2] if FAST else [0.95, 0.9, 0.7, 0.5, 0.2, 0.05]
+
+
+def turned_down(columns, factor):
+    """Attention on these columns times the factor, in every head, each row renormalised."""
+    return [Intervention("L*H*.pattern", reweight({int(at): factor for at in columns}))]
+
+
+def outside(name):
+    """The columns that are not the user's."""
+    before, user, _, end = spans(name)
+    return [at for at in range(end) if not before <= at < user]
+
+
+chat = "chat template"
+
+
+def steered(task, name, columns, factor):
+    """Logits in this wrapper with the attention on some columns turned down."""
+    return ask(wrapped(task, name), turned_down(columns, factor))[0]
+
+
+tried = {}
+for factor in FACTORS:
+    tried[factor] = log_prob(steered(find, chat, outside(chat), factor), find).mean()
+factor = max(tried, key=tried.get)
+start = {name: log_prob(logits, find).mean() for name, (logits, _) in asked_find.items()}
+interp.plots.lines(
+    np.array([list(tried.values()), *([x] * len(tried) for x in start.values())]),
+    FACTORS,
+    names=["template, steered", *start],
+    x_name="factor on attention outside the user's tokens",
+    title="The needle's word while the factor is chosen",
+    unit="log-probability",
+)
+print(f"factor {factor}")
+
+# %%
+logits = {name: asked[name][0] for name in WRAPPERS}
+logits["template, steered"] = steered(judge, chat, outside(chat), factor)
+logits["neutral words, steered"] = steered(judge, "neutral words", outside("neutral words"), factor)
+draws = np.random.default_rng(0)
+before, user, _, _ = spans(chat)
+random, sets = np.zeros(len(judge)), 1 if FAST else 2
+for at in np.tile(np.arange(0, len(judge), 4), sets):  # other columns for every four prompts
+    some = judge[at : at + 4]
+    columns = draws.choice(np.arange(before, user), len(outside(chat)) - 1, replace=False)
+    x = log_prob(steered(some, chat, [0, *columns], factor), some)
+    random[at : at + 4] += np.exp(x) / sets
+
+# %%
+edges = [0, 1, *spans(chat)]
+groups = {name: range(a, b) for name, a, b in zip(GROUPS, edges, edges[1:])}
+groups = {"all": outside(chat), "all but the first token": outside(chat)[1:]} | groups
+some = find[:2] if FAST else find
+for group, columns in groups.items():
+    if group != "user":
+        x = np.exp(log_prob(steered(some, chat, columns, factor), some))
+        print(f"turned down: {group:24} probability {x.mean():.2f}")
+
+# %%
+now = {name: np.exp(log_prob(x, judge)) for name, x in logits.items()}
+loss = now["plain"] - now[chat]
+
+
+def comes_back(values):
+    """The share of what the template costs that is back, and its interval."""
+    return ratio_of_means(values - now[chat], loss)
+
+
+costs = gate("probability that the template costs", measured(loss), at_least=0.05)
+idle = comes_back(random)
+rest = Measured(1 - idle.value, 1 - idle.high, 1 - idle.low, idle.n)
+left = gate("share of the loss that random columns leave", rest, at_least=0.9)
+v_steer = claims["steering"].judge(
+    comes_back(now["template, steered"]), control=idle, provided=left, gate=[able, costs]
+)
+still = np.log(now["neutral words, steered"]) - np.log(now["template, steered"])
+v_only = claims["only-the-template"].judge(
+    ratio_of_means(lost - still, lost), gate=[able, something]
+)
+print(costs, left, v_steer, f"{v_steer.measured}, control {v_steer.control}", sep="\n")
+print(v_only, v_only.measured, sep="\n")
+
+# %% [markdown]
+# ### Exercise 2
+#
+# A head gives the user's tokens 0.4 of its attention, and 0.6 to the rest. The rest is multiplied by 0.2, and the row is
+# renormalised. How much attention do the user's tokens get now?
+
+# %%
+mine = None
+
+
+def check_factor(answer):
+    """What is right or wrong with the user's share after steering."""
+    known = {
+        0.4 / 0.52: "Right: 0.4 of the 0.52 that are left in the row.",
+        0.88: "That gives the user all that the rest loses; the rest is scaled up again, too.",
+        0.52: "That is the sum of the row before it is renormalised.",
+        0.4: "The user's tokens are not multiplied, but they gain when the row is renormalised.",
+        0.08 / 0.68: "That turns down the user's tokens in place of the rest.",
+    }
+    if answer is None:
+        return "Nothing to check yet: write a number in the place of None."
+    near = [says for number, says in known.items() if abs(answer - number) < 0.006]
+    return near[0] if near else "No: multiply 0.6 by 0.2, then divide both parts by their sum."
+
+
+print(check_factor(mine))
+
+# %% [markdown]
+# <details><summary>A solution</summary>
+#
+#     mine = 0.4 / (0.4 + 0.2 * 0.6)    # 0.77
+#
+# </details>
+
+# %% [markdown]
+# ## Not gone
+
+# %%
+templates = (chat, "default system prompt")
+missed = [(i, r) for name in templates for i, r in enumerate(ranks[name]) if r > 0]
+prompts = [i for i, _ in missed]
+n_missed = len(set(prompts))
+some_missed = gate(
+    "prompts missed", Measured(n_missed, n_missed, n_missed, max(n_missed, 1)), at_least=3
+)
+v_hidden = claims["hidden"].judge(
+    measured([r < 10 for _, r in missed], groups=prompts) if n_missed > 1 else None,
+    gate=[able, some_missed],
+)
+print(some_missed, v_hidden, v_hidden.measured, sep="\n")
+print("words before the needle's in these prompts:", sorted(int(r) for _, r in missed))
+
+# %% [markdown]
+# ## Contrast
+
+# %%
+ASKED = len(tokens("Question: What is the secret plan of Oslo?"))
+STRENGTHS = [0.25, 0.5, 1.0, 2.0]
+question = slice(-HINT - 1 - ASKED, -HINT - 1)
+
+
+def alone(task):
+    """Logits in the chat template without the text: the question is all that the user says."""
+    return ask(wrapped(task, chat, question))[0]
+
+
+def amplified(seen, without, strength):
+    """Logits, and as often as `strength` says what the context has changed in them."""
+    return seen + strength * (seen - without)
+
+
+print(model.tokenizer.decode(wrapped(judge, chat, question)[0]))
+seen, without = asked_find[chat][0], alone(find)
+tried = {s: log_prob(amplified(seen, without, s), find).mean() for s in STRENGTHS}
+strength = max(tried, key=tried.get)
+print({s: round(float(x), 2) for s, x in tried.items()}, f"strength {strength}", sep="\n")
+
+# %%
+seen, without = asked[chat][0], alone(judge)
+logits["template, contrast"] = amplified(seen, without, strength)
+logits["template, sharpened"] = (1 + strength) * seen
+logits["template, contrast with another question"] = amplified(seen, without.roll(1, 0), strength)
+now = {name: np.exp(log_prob(x, judge)) for name, x in logits.items()}
+v_contrast = claims["contrast"].judge(
+    comes_back(now["template, contrast"]),
+    control=comes_back(now["template, sharpened"]),
+    gate=[able, costs],
+)
+print(v_contrast, f"{v_contrast.measured}, control {v_contrast.control}", sep="\n")
+for name, x in logits.items():
+    print(f"{name:42} {measured(now[name])}   on top: {(rank(x, judge) == 0).mean():.2f}")
+
+# %% tags=["cover"]
+shown = ["plain", "neutral words", chat, "default system prompt"]
+shown += ["template, steered", "template, random columns", "template, contrast"]
+bars = [measured((now | {"template, random columns": random})[name]) for name in shown]
+interp.plots.bars(
+    [m.value for m in bars],
+    shown,
+    interval=np.array([(m.low, m.high) for m in bars]).T,
+    title="Probability of the needle's word, the same words in each wrapper",
+    unit="probability",
+)
+
+# %% [markdown]
+# ## Which instructions need their context?
+
+# %%
+LAYER = 20
+NEWLINE = tokens("\n")[0]
+
+
+def dependency(user, answer):
+    """By layer: attention from the answer to the user's tokens, best head, mean over the answer."""
+    before, between = map(tokens, WRAPPERS[chat])
+    ids = torch.cat([before, tokens(user), between, tokens(answer)])
+    seen = interp.run(model, ids[None], keep=["L*H*.pattern"], last_only=True)
+    pattern = seen.kept["L*H*.pattern"][:, :, 0]  # [layer head dest src]
+    users = torch.zeros(len(ids), dtype=torch.bool)
+    users[len(before) : len(before) + len(tokens(user))] = True
+    mass = pattern[:, :, -len(tokens(answer)) :, users & (ids != NEWLINE)].sum(-1)
+    return mass.amax(1).mean(-1).cpu().numpy()
+
+
+given = {kind: rows[: 6 if FAST else 20] for kind, rows in instructions().items()}
+score = {k: np.array([dependency(*row) for row in rows]) for k, rows in given.items()}
+size = {k: [len(tokens(user)) for user, _ in rows] for k, rows in given.items()}
+
+
+# %%
+def area(rows):
+    """The chance that an instruction that needs its passage scores above one that does not."""
+    needs, others = rows[:, :1], rows[:, 1]
+    return (needs > others).mean() + (needs == others).mean() / 2
+
+
+NEEDS = "needs the passage"
+kinds = {"no passage": "no passage", "the same passage, not needed": "passage not needed"}
+
+
+def compare(values):
+    """The area for both kinds, passages drawn."""
+    return {
+        part: measured(np.stack([values[NEEDS], values[kind]], 1), area, unit="passages")
+        for part, kind in kinds.items()
+    }
+
+
+v_score = claims["dependency-score"].judge(compare({k: x[:, LAYER] for k, x in score.items()}))
+print(v_score, *(f"{k}: {v.measured}" for k, v in v_score.parts), sep="\n")
+print("by the number of the user's tokens alone:")
+for part, m in compare(size).items():
+    print(f"  {part}: {m}")
+
+# %%
+layers = range(score[NEEDS].shape[1])
+areas = [compare({kind: x[:, at] for kind, x in score.items()}) for at in layers]
+interp.plots.lines(
+    np.array([[area[part].value for area in areas] for part in kinds]),
+    layers,
+    names=list(kinds),
+    x_name="layer",
+    title="How well the score tells what needs its passage",
+    unit="AUROC",
+)
+
+# %%
+verdicts(
+    "15-context-awareness",
+    [v_costs, v_leaves, v_steer, v_score, v_only, v_hidden, v_contrast],
+    model=MODEL,
+    fast=FAST,
+)

@@ -18,17 +18,42 @@
 # **How we look.** We hide a sentence in a text and ask for it. Every word of text, question and answer stays the same; only
 # what stands around them changes: nothing, neutral words, or the chat template.
 #
-# *Before you run anything: the template adds 14 tokens to a hundred. Would you expect the answer's probability to change
+# *Before you run anything: the template puts 14 tokens around some sixty. Would you expect the answer's probability to change
 # at all? And where would the attention go that the user's words lose?*
 #
-# **What we found.** PLACEHOLDER.
+# **What we found.** Inside the template the model is much less sure of what it was told, but it does not look away from the
+# user's words. The probability of the needle's word falls from 0.70 to 0.39, and neutral words in the template's place, as
+# many tokens, cost nothing (0.71). Asked in the needle's own words the model still puts the right word first in 19 of 20
+# prompts; asked in other words it does so in 3 of 20, and in 12 without the template. The user's tokens get as much attention in the
+# template as among neutral words. All the same, turning down the attention on everything else mends the loss, and random
+# columns do not. Subtracting what the model would say without the text seems to help even more, but so does merely
+# multiplying its logits, so that nothing can be said about it.
 #
 # 12 minutes · intermediate · you should know what an attention pattern is
 
 # %% [markdown]
 # ## What the authors did, and what we did
 #
-# PLACEHOLDER
+# | | the authors | here |
+# | --- | --- | --- |
+# | models | open chat models, and models that they fine-tune themselves | SmolLM2-135M-Instruct |
+# | needle | one sentence in texts of 200 to 8,000 tokens, 400 tests | "The secret plan of Oslo is ..." in 64 tokens, 20 prompts, and 6 others to choose on |
+# | without a template | the user's text, line breaks, the first words of the answer | the same |
+# | system prompt | empty | empty; the model's own is a condition of its own |
+# | control | not in the abstract | neutral words in the template's place, as many tokens |
+# | score of an answer | the share of the needle's words in what the model writes | the probability of the needle's first word |
+# | steering | attention outside the user's message times 0.9 or 0.95, every head, rows renormalised | the same, with a factor chosen on other prompts |
+# | context-dependency score | layer 15 of TinyLlama's 22 | layer 20 of 30 |
+# | training | a fine-tuning that uses the score | not done |
+#
+# What the authors did is taken from their abstract and their code (YihanWang617/context_awareness). In the code the factor
+# is called alpha, and its logarithm is added to the scores, so that 0.9 turns the attention down by a tenth only.
+#
+# Thresholds were fixed before the prompts that count were measured. Prompts of another seed, from the other half of words
+# and texts, had been looked at before: they showed that a template costs something and that both cures do something. On them
+# the factor and the strength were first chosen by probability; since that rewards mere confidence, the rule became the
+# log-probability. There the control of the steering was drawn from all columns; a set that contains some of the template's
+# own brings a part back, so it is now drawn from the user's.
 
 # %% tags=["parameters"]
 MODEL = "smollm2-135m"
@@ -52,11 +77,15 @@ claims
 
 # %% [markdown]
 # ## The same words in five wrappers
+#
+# The text is cut at the question's end: what the user says, and the beginning of the answer. Between them, and before, stands
+# the wrapper. The plain prompt begins with the special token that the template begins with, too, so that the first token
+# is the same everywhere: it is a resting place for attention, whatever it is.
 
 # %%
-length = 56 if FAST else 96
-find = interp.tasks.needle(model, n=6 if FAST else 12, length=length)
-judge = interp.tasks.needle(model, n=14 if FAST else 32, length=length, split="heldout")
+length = 56 if FAST else 64
+find = interp.tasks.needle(model, n=4 if FAST else 6, length=length)
+judge = interp.tasks.needle(model, n=10 if FAST else 20, length=length, split="heldout")
 
 
 def tokens(text):
@@ -90,10 +119,11 @@ def spans(name):
     return np.cumsum([before, user, between, HINT])
 
 
-def wrapped(task, name, user=slice(1, -HINT - 1)):
+def wrapped(task, name, user=None, hint=HINT):
     """The prompts [prompt pos] with their user's and answer's tokens in another wrapper."""
+    user = user or slice(1, -hint - 1)
     before, between = (tokens(part).expand(len(task), -1) for part in WRAPPERS[name])
-    return torch.cat([before, task.clean[:, user], between, task.clean[:, -HINT:]], 1)
+    return torch.cat([before, task.clean[:, user], between, task.clean[:, -hint:]], 1)
 
 
 for name, (before, between) in WRAPPERS.items():  # the same text, tokenised as a whole
@@ -102,6 +132,9 @@ for name, (before, between) in WRAPPERS.items():  # the same text, tokenised as 
             user, answer = (model.tokenizer.decode(x) for x in (ids[1 : -HINT - 1], ids[-HINT:]))
             assert tokens(before + user + between + answer).equal(row)
 print(model.tokenizer.decode(wrapped(judge, "chat template")[0]))
+
+# %% [markdown]
+# ## What does the template cost?
 
 # %%
 HEADS = "L*H*.pattern@END"
@@ -145,13 +178,42 @@ v_costs = claims["template-costs"].judge(
     {part: measured(prob["plain"] - prob[chat]) for part, (chat, _) in pairs.items()},
     control={part: measured(prob["plain"] - prob[words]) for part, (_, words) in pairs.items()},
     gate=able,
+    note=f"the word stays the first choice in {(ranks['chat template'] == 0).mean():.0%} of the"
+    " prompts with an empty system prompt",
 )
-print(
-    able, v_costs, *(f"{k}: {v.measured}, control {v.control}" for k, v in v_costs.parts), sep="\n"
-)
+print(able, v_costs, sep="\n")
+for part, v in v_costs.parts:
+    print(f"{part}: {v.measured}, control {v.control}")
 
 # %% [markdown]
+# ### Asked in other words
+#
+# The question repeats the needle's words, so that the answer can be found by following a repetition. In these prompts it
+# does not: "Which hidden plan belongs to Oslo?" The pilot had shown what happens, so this is shown and not judged.
+
+# %%
+long_hint = len(tokens("Answer: The hidden plan that belongs to Oslo is called the"))
+reworded = interp.tasks.needle(
+    model, n=2 if FAST else 20, length=length + 12, paraphrased=True, split="heldout"
+)
+for name in ("plain", "neutral words", "chat template"):
+    x = ask(wrapped(reworded, name, hint=long_hint))[0]
+    first = (rank(x, reworded) == 0).mean()
+    print(f"{name:22} {measured(np.exp(log_prob(x, reworded)))}   on top: {first:.2f}")
+
+# %% [markdown]
+# Neutral words cost next to nothing, and the template takes 0.31 of the 0.70, nearly as much with the model's own system
+# prompt (0.28). So neither the additional tokens are to blame nor the sentence that tells the assistant who it is. Does the model give
+# wrong answers, then? Not when the question repeats the needle's words: in 19 of 20 prompts the right word is still the
+# most likely one, only less likely. It would be lost by drawing words, hardly by taking the likeliest. Asked in other words,
+# where the model is less sure to begin with, the right word comes first in 12 of 20 plain prompts and in 3 of 20 with the template.
+#
+# *A prediction: the user's tokens got 0.43 of the attention in the plain prompt. How much is left in the template?*
+#
 # ## Where does the attention go?
+#
+# We add up, from the last token of the prompt, the attention on each group of tokens. The first token is kept apart, since
+# much of the attention rests there whatever it is.
 
 
 # %%
@@ -177,15 +239,17 @@ interp.plots.heatmap(
 )
 
 # %% [markdown]
+# Compare the rows that have equally many tokens: "neutral words" with "chat template". They are nearly the same. The user's
+# tokens have lost something to the plain prompt (0.43 to 0.37), but so they have among neutral words, simply because more
+# tokens stand there. A long neutral beginning takes far more attention than the default system prompt, and costs nothing.
+#
 # ### Exercise 1
 #
 # `roles["chat template"]` has the axes group, layer, head and prompt. Take the first prompt and the mean of all heads: which
-# share of the attention that is *not* on the first token goes to the user's tokens? Put your number in the place of None.
+# share of the attention that is *not* on the first token goes to the user's tokens? Put your number into `mine`.
+
 
 # %%
-mine = None
-
-
 def check_share(answer):
     """What is right or wrong with this share."""
     first, _, user, *_ = roles["chat template"][..., 0].mean((1, 2))
@@ -202,15 +266,12 @@ def check_share(answer):
     return near[0] if near else "No: sum over the user's tokens, then the mean of layers and heads."
 
 
+### BEGIN SOLUTION
+### STUB: mine = None
+first, _, user, *_ = roles["chat template"][..., 0].mean((1, 2))
+mine = user / (1 - first)
+### END SOLUTION
 print(check_share(mine))
-
-# %% [markdown]
-# <details><summary>A solution</summary>
-#
-#     first, _, user, *_ = roles["chat template"][..., 0].mean((1, 2))
-#     mine = user / (1 - first)
-#
-# </details>
 
 
 # %%
@@ -244,10 +305,19 @@ print(f"the head that looks most: L{most[0]}H{most[1]}")
 print(f"all heads, from the plain prompt to the template: {plain}")
 
 # %% [markdown]
+# Against neutral words the user's share does not fall, it rises by 2 %, and by 3 % in L21H7, the head that looks at the user's
+# tokens most. Where the answer loses more, attention has not fallen more either (a correlation of 0.13, and the interval is wide).
+# Against the plain prompt there is a fall, of 12 %: whoever compares with that alone finds what the paper describes.
+#
 # ## Steering the attention back
+#
+# If attention is not what was lost, will it help to turn it back? In every head, the columns outside the user's tokens are
+# multiplied by a factor, and each row is renormalised. The authors take 0.9 or 0.95. We choose among five factors on six
+# prompts, and judge on the twenty others. The control turns down as many columns in the user's own text instead, and the
+# first token as well, as the steering does.
 
 # %%
-FACTORS = [0.9, 0.5, 0.2] if FAST else [0.95, 0.9, 0.7, 0.5, 0.2, 0.05]
+FACTORS = [0.9, 0.5, 0.2] if FAST else [0.95, 0.9, 0.5, 0.2, 0.05]
 
 
 def turned_down(columns, factor):
@@ -284,24 +354,29 @@ interp.plots.lines(
 )
 print(f"factor {factor}")
 
+# %% [markdown]
+# The authors' factors do next to nothing here; 0.2 brings the word back to where it is in the plain prompt.
+
 # %%
 logits = {name: asked[name][0] for name in WRAPPERS}
 logits["template, steered"] = steered(judge, chat, outside(chat), factor)
 logits["neutral words, steered"] = steered(judge, "neutral words", outside("neutral words"), factor)
 draws = np.random.default_rng(0)
 before, user, _, _ = spans(chat)
-random, sets = np.zeros(len(judge)), 1 if FAST else 2
-for at in np.tile(np.arange(0, len(judge), 4), sets):  # other columns for every four prompts
+random = np.zeros(len(judge))
+for at in range(0, len(judge), 4):  # other columns for every four prompts
     some = judge[at : at + 4]
     columns = draws.choice(np.arange(before, user), len(outside(chat)) - 1, replace=False)
     x = log_prob(steered(some, chat, [0, *columns], factor), some)
-    random[at : at + 4] += np.exp(x) / sets
+    random[at : at + 4] = np.exp(x)
 
 # %%
 edges = [0, 1, *spans(chat)]
 groups = {name: range(a, b) for name, a, b in zip(GROUPS, edges, edges[1:])}
-groups = {"all": outside(chat), "all but the first token": outside(chat)[1:]} | groups
-some = find[:2] if FAST else find
+groups = {"all but the first token": outside(chat)[1:]} | groups
+some = find[: 1 if FAST else 4]
+untouched = log_prob(asked_find[chat][0], find)[: len(some)]
+print(f"turned down: {'nothing':24} probability {np.exp(untouched).mean():.2f}")
 for group, columns in groups.items():
     if group != "user":
         x = np.exp(log_prob(steered(some, chat, columns, factor), some))
@@ -332,15 +407,22 @@ print(costs, left, v_steer, f"{v_steer.measured}, control {v_steer.control}", se
 print(v_only, v_only.measured, sep="\n")
 
 # %% [markdown]
+# All of the loss comes back, and more (1.27 of it). That would not count for much if steering helped any prompt as
+# much. But neutral words, steered alike, go from 0.71 to 0.80 only, and after steering the two wrappers are equal: 96 % of what
+# lay between them is gone.
+#
+# On four of the prompts that we chose the factor on, we also turned down one group at a time. The six tokens between the
+# user and the answer suffice: they end the user's turn and begin the assistant's, and get 3 % of the attention, as the
+# neutral words there do. It seems that what is read there matters, not how much is read. This was looked at on four
+# prompts, and is not judged.
+#
 # ### Exercise 2
 #
 # A head gives the user's tokens 0.4 of its attention, and 0.6 to the rest. The rest is multiplied by 0.2, and the row is
 # renormalised. How much attention do the user's tokens get now?
 
+
 # %%
-mine = None
-
-
 def check_factor(answer):
     """What is right or wrong with the user's share after steering."""
     known = {
@@ -356,17 +438,17 @@ def check_factor(answer):
     return near[0] if near else "No: multiply 0.6 by 0.2, then divide both parts by their sum."
 
 
+### BEGIN SOLUTION
+### STUB: mine = None
+mine = 0.4 / (0.4 + 0.2 * 0.6)
+### END SOLUTION
 print(check_factor(mine))
 
 # %% [markdown]
-# <details><summary>A solution</summary>
+# ## Is the word still there where it is missed?
 #
-#     mine = 0.4 / (0.4 + 0.2 * 0.6)    # 0.77
-#
-# </details>
-
-# %% [markdown]
-# ## Not gone
+# Li and colleagues report of vision-language models that what is in the picture keeps a high rank even where something else
+# is said. We count how many words stand before the needle's where the template makes the model miss it.
 
 # %%
 templates = (chat, "default system prompt")
@@ -380,11 +462,17 @@ v_hidden = claims["hidden"].judge(
     measured([r < 10 for _, r in missed], groups=prompts) if n_missed > 1 else None,
     gate=[able, some_missed],
 )
-print(some_missed, v_hidden, v_hidden.measured, sep="\n")
+print(some_missed, v_hidden, sep="\n")
 print("words before the needle's in these prompts:", sorted(int(r) for _, r in missed))
 
 # %% [markdown]
-# ## Contrast
+# One of forty prompts is missed, and there a single word stands before the right one. That is too little to judge.
+#
+# ## Subtracting what needs no context
+#
+# Favero and colleagues amplify what a picture changes in the next word's distribution. Here the picture is the text: we run the
+# template with the question alone, and add the difference of the logits as often as a strength says, chosen on six prompts.
+# Beside it stand the same logits multiplied by as much, with nothing subtracted.
 
 # %%
 ASKED = len(tokens("Question: What is the secret plan of Oslo?"))
@@ -423,9 +511,15 @@ print(v_contrast, f"{v_contrast.measured}, control {v_contrast.control}", sep="\
 for name, x in logits.items():
     print(f"{name:42} {measured(now[name])}   on top: {(rank(x, judge) == 0).mean():.2f}")
 
+# %% [markdown]
+# The contrast brings the probability to 0.95, above the plain prompt. But multiplying the logits does the same (0.93): where the
+# right word is on top already, any sharpening brings its probability to 1. So the probability cannot say whether the
+# context was amplified or the confidence, and the row is not testable here. That was found after measuring.
+
 # %% tags=["cover"]
 shown = ["plain", "neutral words", chat, "default system prompt"]
-shown += ["template, steered", "template, random columns", "template, contrast"]
+shown += ["template, steered", "template, random columns"]
+shown += ["template, contrast", "template, sharpened"]
 bars = [measured((now | {"template, random columns": random})[name]) for name in shown]
 interp.plots.bars(
     [m.value for m in bars],
@@ -436,7 +530,15 @@ interp.plots.bars(
 )
 
 # %% [markdown]
+# The two bars on the right are the reason to have a control for every cure: without the last one the contrast would be the
+# winner.
+#
 # ## Which instructions need their context?
+#
+# The authors score training examples: how much attention do the answer's tokens give the user's, in the head that gives most,
+# in one layer? Where that is much, the answer depends on what the user said. We wrote twenty short passages, each with
+# a question that only the passage answers, and with another that needs no passage. The second stands alone, or behind the
+# same passage; alone it is shorter, and length by itself would tell the two kinds apart.
 
 # %%
 LAYER = 20
@@ -495,7 +597,17 @@ interp.plots.lines(
     x_name="layer",
     title="How well the score tells what needs its passage",
     unit="AUROC",
+    guide=([0.5] * len(layers), "guessing"),
+    colours=["#cc79a7", "#8c564b"],
 )
+
+# %% [markdown]
+# The score tells them apart, 0.93 also where both have the same passage and the number of tokens says nothing (0.52). From
+# layer 14 on nearly every layer does as well as the one that was fixed beforehand; some earlier ones guess. Mind what the
+# score sees: answers that repeat words of the passage. An answer that follows from a passage without repeating it was
+# not among the twenty.
+#
+# ## Verdicts
 
 # %%
 verdicts(
@@ -504,3 +616,36 @@ verdicts(
     model=MODEL,
     fast=FAST,
 )
+
+# %% [markdown]
+# ## What to remember
+#
+# - A template changes an answer although every word of the question stays the same. Try a prompt with and without.
+# - Compare with a wrapper of equally many neutral tokens. Against the plain prompt the user's tokens lose attention; against neutral
+#   words they do not, although the answer is hurt by the one and not by the other.
+# - That a cure works does not prove the diagnosis. Steering mends the loss here, and attention had not left.
+# - A probability that rises may be confidence. Multiply the logits as a control before you believe a decoding method.
+# - "The right word is most likely" and "the right word is likely" are two measures, and the template hurts them differently.
+#
+# ## What did not reproduce, and what was not tried
+#
+# - **The bias of roles** was looked for in the attention of the last token alone, by its size. That the six tokens between user and
+#   answer suffice speaks for what is read there; patching their keys and values, on prompts that were not looked at, would decide it.
+# - **The loss by greedy decoding** is small in the judged prompts. A longer text, free writing scored by the share of the
+#   needle's words, and the question in other words would show it; the last is shown above.
+# - **Hidden words** need prompts that the template makes the model miss: fifty in other words would do.
+# - **Contrast** needs a measure that sharpening does not move, such as the first choice, on such prompts as well.
+# - **No fine-tuning**: neither was a base model compared with its chat model, nor a model trained with the score.
+# - **One small model**, twenty prompts of 64 tokens, one kind of needle, one choice of neutral words for each length.
+#
+# ## Try it
+#
+# - Your own words for the wrapper: change `PAGE` and `GOES_ON`; keep the numbers of tokens that are printed there.
+# - A longer text: `length = 256`. Does the template's cost grow?
+# - `turned_down(range(*spans(chat)[1:3]), 0.2)` steers away from the six tokens alone. Try it on `judge`.
+#
+# ## Further reading
+#
+# - Zhang et al. 2023, "Tell Your Model Where to Attend: Post-hoc Attention Steering for LLMs", arXiv 2311.02262: steering at chosen heads.
+# - Wu et al. 2024, "Retrieval Head Mechanistically Explains Long-Context Factuality", arXiv 2404.15574: the heads that fetch a
+#   needle, in [13-retrieval-heads](13-retrieval-heads.ipynb).

@@ -10,7 +10,8 @@ def words(text):
 
 
 def test_an_answer_about_the_passage_stands_in_it_and_a_general_one_does_not():
-    common = set("the a an of and it in to is are on at that they he she for with from has have them there".split())
+    common = set("the a an of and it in to is are on at that they he she for with from".split())
+    common |= {"has", "have", "them", "there"}
     for x in ITEMS:
         passage = set(words(x.passage)) - common
 

@@ -14,6 +14,7 @@ from interp.toys.data.source import from_half, heldout
 
 SMALL = {
     "bigram_backcopy": {"n_ctx": 12},
+    "characters": {"n_ctx": 12, "text": "prose"},
     "dual_process": {"items": 40, "unseen": 10},
     "in_context_classes": {"classes": 64, "labels": 8},
     "key_value_recall": {"pairs": 3, "keys": 6, "values": 4, "queries": 2},
@@ -195,6 +196,26 @@ def after(x, y, source):
     """Where the next token is a rare word: known of all places but the last from x itself."""
     last = y[:, -1:] == IGNORE
     return torch.cat([x[:, 1:] == source.rare, last], 1)
+
+
+def test_characters_stand_in_their_half_of_the_text():
+    from interp.texts import code
+
+    source = make("characters", n_ctx=60)
+    assert "".join(sorted(source.characters)) == source.characters
+    halves = {}
+    for split, half in (("train", "find"), ("heldout", "heldout")):
+        text = "\n".join(d.text for d in code() if d.split == half)
+        halves[split] = "".join(c for c in text if c in source.characters)
+        assert 0.99 < len(halves[split]) / len(text) < 1  # some characters are rare
+        batch = source.batch(50, seeded(), split)
+        assert torch.equal(batch.inputs[:, 1:], batch.targets[:, :-1])
+        for x, y in zip(batch.inputs.tolist(), batch.targets[:, -1].tolist()):
+            assert "".join(source.characters[i] for i in [*x, y]) in halves[split]
+    assert halves["train"] not in halves["heldout"] and halves["train"] != halves["heldout"]
+    everything = "".join(d.text for d in code())
+    assert min(everything.count(c) for c in source.characters) >= source.rare
+    assert make("characters", rare=200).d_vocab < source.d_vocab
 
 
 def test_a_vocabulary_that_the_text_does_not_have_is_refused():
@@ -396,6 +417,13 @@ def test_dual_process_by_split():
             "superposition",
             {"alpha": 1.0, "active": 5.0},
         ),
+        ("did you mean 'code'", "characters", {"text": "cod"}),
+        (
+            "no two characters of 'prose' come as often",
+            "characters",
+            {"text": "prose", "rare": 9999},
+        ),
+        ("half of 'prose' has", "characters", {"text": "prose", "n_ctx": 20_000}),
         ("as many live in each", "out_of_context_reasoning", {"names": 81}),
         ("at least one is trained on and one is left", "out_of_context_reasoning", {"share": 1.0}),
         ("'causal' or 'spurious'", "out_of_context_reasoning", {"relation": "both"}),

@@ -159,6 +159,19 @@ def test_query_key_norms_forget_the_size():
     torch.testing.assert_close(net(TOKENS).detach(), before, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_query_key_norms_bound_the_scores(positions):
+    toy = made(positions=positions, qk_norm=True, n_layers=1)
+    attn = toy.blocks[0].attn
+    with torch.no_grad():
+        attn.q.weight.mul_(1e4)
+        attn.gain_q.fill_(3.0)
+        attn.gain_k.fill_(1.0)
+        seen = run(toy, TOKENS, keep=["L0H*.scores"]).kept["L0H*.scores"]
+    largest = seen[seen > -torch.inf].abs().max()
+    assert 0.5 < largest / (3 * attn.spec.d_head**0.5) < 1.0001  # |q| |k| / sqrt(d_head)
+
+
 def test_a_key_without_a_token_draws_attention_to_its_value():
     toy = made(key_bias=True, value_bias=True, n_layers=1)
     attn = toy.blocks[0].attn

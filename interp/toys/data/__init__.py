@@ -14,6 +14,7 @@ from typing import Any
 
 from interp._errors import unknown
 from interp.toys.data.bigram_backcopy import BigramBackcopy
+from interp.toys.data.characters import Characters
 from interp.toys.data.dual_process import DualProcess
 from interp.toys.data.in_context_classes import InContextClasses
 from interp.toys.data.key_value_recall import KeyValueRecall

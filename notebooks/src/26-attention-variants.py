@@ -148,7 +148,7 @@ if FAST:
 found = {name: at_rates(change, STEPS) for name, change in cures.items()}
 half = {name: at_rates(cures[name], STEPS // 2) for name in ("plain", "qk-norm")}
 
-# %% tags=["cover"]
+# %%
 COLOURS = {"plain": ORANGE, "qk-norm": BLUE, "z-loss": GREY}
 
 
@@ -170,10 +170,12 @@ def by_rate(measure, title, unit, log):
     )
 
 
-by_rate("loss", "Loss after training at five learning rates", "nats a character", "x")
+by_rate("loss", "Loss after training, by learning rate", "nats a character", "x").set_ylim(1.9, 3.1)
 
 # %%
-by_rate("attention logit", "Largest attention logit after training", "logit", "xy")
+by_rate(
+    "attention logit", "Largest attention logit after training, by learning rate", "logit", "xy"
+)
 
 # %%
 plain, normed = found["plain"], found["qk-norm"]
@@ -283,9 +285,9 @@ KINDS = {
     "static": "static",
     "uniform": "uniform",
     "none": "none",
-    "static, softmax": ["static", "softmax"],
-    "uniform, softmax": ["uniform", "softmax"],
-    "none, softmax": ["none", "softmax"],
+    "static below softmax": ["static", "softmax"],
+    "uniform below softmax": ["uniform", "softmax"],
+    "none below softmax": ["none", "softmax"],
 }
 LENGTH = 150 if FAST else 1200
 AGAIN = range(10, 10 + len(SEEDS))  # other seeds than a first run's
@@ -303,14 +305,14 @@ def trained(kind, steps):
 losses, losses_half = {}, {}  # by kind [seed]
 for name in ["softmax", "none"] if FAST else KINDS:
     losses[name], losses_half[name] = (trained(KINDS[name], n) for n in (LENGTH, LENGTH // 2))
-    print(f"{name:17} {losses_half[name].mean():.3f}, twice as long {losses[name].mean():.3f}")
+    print(f"{name:21} {losses_half[name].mean():.3f}, twice as long {losses[name].mean():.3f}")
 
 # %% [markdown]
 # Losses in nats are hard to compare. So we count in shares of what attention wins: no mixing is 0, softmax attention in both
 # layers is 1.
 
 
-# %%
+# %% tags=["cover"]
 def kept(of, name):
     """The share of what softmax attention wins over no mixing that this kind keeps, by seed."""
     return (of["none"] - of[name]) / (of["none"] - of["softmax"])
@@ -323,8 +325,8 @@ interp.plots.bars(
     [end[name].mean() for name in order],
     order,
     interval=np.array([(m.low, m.high) for m in (measured(end[name]) for name in order)]).T,
-    title="What is kept of what attention wins",
-    unit="share",
+    title="What each kind keeps of what two softmax layers win",
+    unit="share kept",
 )
 
 # %%
@@ -359,7 +361,7 @@ print(*(f"    {name}: {part}, {part.measured}" for name, part in v_mixing.parts)
 
 # %%
 relaxed = {"ReLU": "ReLU", "sigmoid": "sigmoid", "static": "static"}
-relaxed |= {"static in one of two layers": "static, softmax"}
+relaxed |= {"static in one of two layers": "static below softmax"}
 
 
 def judge(key, shares, **options):
@@ -393,10 +395,10 @@ v_relaxed = judge(
 alone = ["uniform", "none"]
 fails = {} if FAST else {n: gate("lost alone", measured(1 - end[n]), at_least=0.5) for n in alone}
 v_interleaved = judge(
-    "interleaved", {name: (*both[f"{name}, softmax"], [fail]) for name, fail in fails.items()}
+    "interleaved", {name: (*both[f"{name} below softmax"], [fail]) for name, fail in fails.items()}
 )
 added = {
-    name: [x[f"{name}, softmax"] - x["none, softmax"] for x in (end, middle)]
+    name: [x[f"{name} below softmax"] - x["none below softmax"] for x in (end, middle)]
     for name in ([] if FAST else ["uniform", "static"])
 }
 v_cooperation = judge("cooperation", {name: (*x, []) for name, x in added.items()})

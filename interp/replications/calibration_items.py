@@ -101,7 +101,8 @@ ITEMS: dict[str, tuple[str, str, dict[str, str]]] = {
         "City: {}\nContinent:",
         {
             "Europe": (
-                "London|Berlin|Madrid|Rome|Vienna|Lisbon|Dublin|Oslo|Stockholm|Helsinki|Warsaw|Prague"
+                "London|Berlin|Madrid|Rome|Vienna|Lisbon|Dublin|Oslo|Stockholm|Helsinki|Warsaw"
+                "|Prague"
                 "|Budapest|Athens|Brussels|Amsterdam|Copenhagen|Munich|Hamburg|Cologne|Barcelona"
                 "|Valencia|Seville|Milan|Naples|Turin|Venice|Florence|Lyon|Marseille|Bordeaux|Lille"
                 "|Zurich|Geneva|Basel|Bern|Salzburg|Graz|Krakow|Gdansk|Riga|Vilnius|Tallinn|Kiev"
@@ -126,7 +127,8 @@ ITEMS: dict[str, tuple[str, str, dict[str, str]]] = {
                 "|Khartoum"
             ),
             "America": (
-                "New York|Boston|Philadelphia|Washington|Atlanta|Miami|Houston|Dallas|Denver|Phoenix"
+                "New York|Boston|Philadelphia|Washington|Atlanta|Miami|Houston|Dallas|Denver"
+                "|Phoenix"
                 "|Seattle|Portland|San Francisco|Los Angeles|San Diego|Detroit|Cleveland|Pittsburgh"
                 "|Baltimore|Minneapolis|Toronto|Montreal|Vancouver|Ottawa|Quebec|Calgary|Winnipeg"
                 "|Mexico City|Guadalajara|Monterrey|Tijuana|Havana|Kingston|Guatemala City"
@@ -175,15 +177,16 @@ ITEMS: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
     "profession": (
-        "This is a list of famous people of the past and the present. Each of them was known all over"
-        " the world, as a painter, a musician, a writer or a scientist.\n\n",
+        "This is a list of famous people of the past and the present. Each of them was known all"
+        " over the world, as a painter, a musician, a writer or a scientist.\n\n",
         "{} was a famous",
         {
             "painter": (
                 "Vincent van Gogh|Claude Monet|Rembrandt|Johannes Vermeer|Sandro Botticelli|Raphael"
                 "|Titian|Caravaggio|Peter Paul Rubens|Diego Velázquez|Francisco Goya|El Greco"
                 "|Salvador Dalí|Joan Miró|Paul Cézanne|Paul Gauguin|Edgar Degas|Édouard Manet"
-                "|Auguste Renoir|Henri Matisse|Marc Chagall|Wassily Kandinsky|Paul Klee|Gustav Klimt"
+                "|Auguste Renoir|Henri Matisse|Marc Chagall|Wassily Kandinsky|Paul Klee"
+                "|Gustav Klimt"
                 "|Egon Schiele|Edvard Munch|Albrecht Dürer|Hans Holbein|Caspar David Friedrich"
                 "|Hieronymus Bosch|Pieter Bruegel|Jan van Eyck|William Turner|John Constable"
                 "|Thomas Gainsborough|Joshua Reynolds|Andy Warhol|Jackson Pollock|Mark Rothko"
@@ -208,9 +211,11 @@ ITEMS: dict[str, tuple[str, str, dict[str, str]]] = {
             ),
             "writer": (
                 "Charles Dickens|Jane Austen|Leo Tolstoy|Fyodor Dostoevsky|Anton Chekhov|Mark Twain"
-                "|Ernest Hemingway|F. Scott Fitzgerald|William Faulkner|John Steinbeck|Herman Melville"
+                "|Ernest Hemingway|F. Scott Fitzgerald|William Faulkner|John Steinbeck"
+                "|Herman Melville"
                 "|Nathaniel Hawthorne|Edgar Allan Poe|Henry James|Virginia Woolf|James Joyce"
-                "|George Orwell|Aldous Huxley|Oscar Wilde|Thomas Hardy|Charlotte Brontë|Emily Brontë"
+                "|George Orwell|Aldous Huxley|Oscar Wilde|Thomas Hardy|Charlotte Brontë"
+                "|Emily Brontë"
                 "|Mary Shelley|George Eliot|Joseph Conrad|D. H. Lawrence|Rudyard Kipling"
                 "|Agatha Christie|Arthur Conan Doyle|J. R. R. Tolkien|C. S. Lewis|J. K. Rowling"
                 "|Stephen King|Toni Morrison|Maya Angelou|Harper Lee|J. D. Salinger|Kurt Vonnegut"
@@ -232,7 +237,8 @@ ITEMS: dict[str, tuple[str, str, dict[str, str]]] = {
                 "|André-Marie Ampère|Georg Ohm|Heinrich Hertz|Alessandro Volta|Lise Meitner"
                 "|Otto Hahn|Ludwig Boltzmann|Rudolf Clausius|Hermann von Helmholtz"
                 "|Carl Friedrich Gauss|Leonhard Euler|Barbara McClintock|Jane Goodall"
-                "|Rachel Carson|Ivan Pavlov|Henri Becquerel|Wilhelm Röntgen|Edward Jenner|Alan Turing"
+                "|Rachel Carson|Ivan Pavlov|Henri Becquerel|Wilhelm Röntgen|Edward Jenner"
+                "|Alan Turing"
             ),
         },
     ),
@@ -251,6 +257,12 @@ def shown(task: str) -> str:
     return _known(task)[0]
 
 
+def asked(task: str) -> tuple[str, str]:
+    """What stands before and after an item of a task."""
+    before, after = _known(task)[1].split("{}")
+    return before, after
+
+
 def split_items(task: str, part: str, n: int | None = None) -> list[tuple[str, int]]:
     """(what is asked, number of the right class) for the items of one part of a task.
 
@@ -265,7 +277,7 @@ def split_items(task: str, part: str, n: int | None = None) -> list[tuple[str, i
     Raises:
         ValueError: If there are fewer, or n is not a multiple of the number of classes.
     """
-    _, asked, items = _known(task)
+    _, form, items = _known(task)
     if part not in PARTS:
         raise unknown("part", part, PARTS)
     chosen = []
@@ -279,7 +291,7 @@ def split_items(task: str, part: str, n: int | None = None) -> list[tuple[str, i
             "first": (pilot, pilot + half),
             "second": (pilot + half, pilot + 2 * half),
         }
-        chosen.append([(asked.format(word), number) for word in every[slice(*ends[part])]])
+        chosen.append([(form.format(word), number) for word in every[slice(*ends[part])]])
     each = len(chosen[0]) if n is None else n // len(chosen)
     if (n is not None and n % len(chosen)) or each < 1 or each > len(chosen[0]):
         most = len(chosen[0]) * len(chosen)

@@ -1,4 +1,4 @@
-"""Attention of the answering token scaled head by head, a search for the heads, and its honest gain.
+"""Attention of the answering token scaled head by head, and a search for the heads.
 
 Everything here edits one row of attention, that of the last token: some columns are multiplied by a
 factor and the row is divided by its sum (`edits.reweight`). Keys and values of earlier tokens stay
@@ -20,7 +20,8 @@ from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.engine.forward import earlier, run_from, window
-from interp.replications.calibration_items import classes, shown, split_items
+from interp.engine.gradients import pull, record
+from interp.replications.calibration_items import asked, classes, shown, split_items
 
 THRESHOLD = 0.1  # mean attention of a column above which it is a sink (the authors' script)
 QUERIES = 16  # queries that a counted column needs: one that is looked at once has at most 1 / 16
@@ -51,8 +52,9 @@ class Prompts:
         logits: Logits of the classes in the unedited run [prompt class].
         columns: The token of each class.
         groups: The prompts by length.
-        slopes: For each kind of columns how much each class's logit rises, to first order, when the
-            logarithm of the columns' factor does [prompt class layer head].
+        slopes: For each kind of columns how much each class's logit, minus that of the first class,
+            rises, to first order, when the logarithm of the columns' factor does [prompt class
+            layer head].
         has_sinks: For how many of the prompts a head has a later sink, as a share [layer head].
     """
 
@@ -95,7 +97,7 @@ def prompts(model: Model, task: str, part: str, n: int | None = None) -> Prompts
     items = split_items(task, part, n)
     columns = torch.tensor([ids(" " + name)[0] for name in classes(task)])
     whole = [before + ids(text) for text, _ in items]
-    tail = len(ids(items[0][0].split("\n")[-1])) + 1 if "\n" in items[0][0] else 3
+    start, tail = (len(ids(part.rstrip(" "))) for part in asked(task))
     once = engine.run(lean, torch.tensor([before]), keep=("k", "v", "pattern"), logits=None)
     rng = random.Random(f"{task} {part}")
     logits = np.zeros((len(items), len(columns)))
@@ -105,9 +107,7 @@ def prompts(model: Model, task: str, part: str, n: int | None = None) -> Prompts
     for length in sorted({len(row) for row in whole}):
         chosen = [i for i, row in enumerate(whole) if len(row) == length]
         tokens = torch.tensor([whole[i] for i in chosen])
-        late = engine.run(
-            lean, tokens, keep=("k", "v", "pattern"), base=once, first=len(before)
-        )
+        late = engine.run(lean, tokens, keep=("k", "v", "pattern"), base=once, first=len(before))
         kept = {
             kind: [
                 torch.cat([a.expand(len(chosen), *a.shape[1:]), b], 1)
@@ -119,28 +119,25 @@ def prompts(model: Model, task: str, part: str, n: int | None = None) -> Prompts
         masks = {
             "first": torch.arange(length).eq(0)[None, None, None],
             "sinks": _later_sinks(once["pattern"], late["pattern"], length),
-            "item": _between(length, len(before), length - tail)[None, None, None],
+            "item": _between(length, len(before) + start, length - tail)[None, None, None],
             "random": torch.stack(
                 [torch.arange(length).eq(rng.randrange(1, len(before))) for _ in chosen]
             )[None, :, None],
         }
         logits[chosen] = to_numpy(late.logits[:, columns])
         rows = torch.stack([layer[:, :, -1] for layer in late["pattern"]])
-        for c, column in enumerate(columns):
-            read = engine.columns(lean, column.expand(len(chosen), 1))
-            _, grads = engine.gradients(
-                lean, tokens, lambda x: read(x).sum(-1), ("pattern",), base=base, first=length - 1
-            )
-            g = torch.stack([layer[:, :, 0] for layer in grads["pattern"]])
+        read = engine.columns(lean, columns.expand(len(chosen), -1))
+        value, taps = record(lean, tokens, read, ("pattern",), None, base, length - 1)
+        for c in range(1, len(columns)):  # of each class against the first: a shift changes nothing
+            grads = pull((value[..., c] - value[..., 0]).sum(), None, taps)["pattern"]
+            g = torch.stack([layer[0, :, :, 0] for layer in grads])
             each = rows * (g - (g * rows).sum(-1, keepdim=True))  # [layer prompt head src]
             for kind, mask in masks.items():
                 slopes[kind][chosen, c] = to_numpy((each * mask).sum(-1).movedim(0, 1))
         groups.append(Group(chosen, base, masks))
         sunk = sunk + to_numpy(masks["sinks"].any(-1).sum(1))
     labels = np.array([label for _, label in items])
-    return Prompts(
-        lean, labels, logits, columns, tuple(groups), slopes, sunk / len(items)
-    )
+    return Prompts(lean, labels, logits, columns, tuple(groups), slopes, sunk / len(items))
 
 
 def _between(length: int, first: int, stop: int) -> Tensor:
@@ -184,7 +181,10 @@ def edited(
     for kind, factors in edits:
         if kind not in KINDS:
             raise unknown("kind of columns", kind, KINDS)
-        if np.shape(factors) != (lean.n_layers, lean.n_heads) or not (np.asarray(factors) > 0).all():
+        if (
+            np.shape(factors) != (lean.n_layers, lean.n_heads)
+            or not (np.asarray(factors) > 0).all()
+        ):
             raise ValueError(
                 f"factors are positive numbers [{lean.n_layers} layers, {lean.n_heads} heads], not"
                 f" {quoted(factors)}"
@@ -249,8 +249,7 @@ def promise(some: Prompts, kind: str, labels: np.ndarray) -> np.ndarray:
 def best_heads(
     promised: np.ndarray, k: int, factor: float, *, only: np.ndarray | None = None
 ) -> np.ndarray:
-    """The factors [layer head] of the k heads that promise most: `factor` or 1 / `factor`, whichever
-    way is up.
+    """The factors [layer head] of the k heads that promise most, and 1 for all others.
 
     Args:
         promised: As `promise` gives it.

@@ -150,6 +150,7 @@ print(f"dimension {dimension}: first token {massive[:, 0].mean():.1f} times the 
 print("strongest later sink of each text:", np.round(np.sort(of_sinks)[::-1], 1))
 print(f"all counted tokens: median {massive[:, counted].median():.2f}")
 print("what they are:", [model.tokenizer.decode(i) for i in texts.gather(1, strongest[:, :1])])
+print("where they stand:", sorted(strongest[:, 0].tolist()))
 v_massive = claims["massive"].judge(measured((of_sinks >= 20).astype(float)))
 print(v_massive)
 

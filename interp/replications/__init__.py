@@ -6,6 +6,7 @@
 | `write_regression` | 03: how much of a component's write is a weighted sum of earlier writes |
 | `head_codes` | 08: heads found from sparse codes of what they write |
 | `context_awareness` | 15: instructions that need a given passage, and others |
+| `sink_calibration`, `calibration_items` | 12: heads whose attention is scaled, and four tasks |
 | `two_parameter_icl` | 18: in-context learning with two parameters |
 | `associative_memory`, `out_of_context_reasoning` | 20: what attention stores and factors infer |
 | `feature_hierarchy` | 23: directions factorised again |

@@ -161,9 +161,7 @@ def _later_sinks(early: Sequence[Tensor], late: Sequence[Tensor], length: int) -
 
 
 @torch_defaults()
-def edited(
-    some: Prompts, edits: Sequence[tuple[str, np.ndarray]], chosen: Sequence[int] | None = None
-) -> np.ndarray:
+def edited(some: Prompts, edits: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     """Logits of the classes under each edit [edit prompt class].
 
     Example:
@@ -172,60 +170,63 @@ def edited(
 
     Args:
         some: The prompts.
-        edits: For each (kind of columns, factor of every head [layer head]); 1 leaves a head alone.
+        edits: For each (kind of columns, factor of every head [layer head], or of every head in
+            each prompt [prompt layer head]); 1 leaves a head alone.
+
+    Raises:
+        ValueError: If the kind is none of `KINDS`, or factors have another shape or are not above
+            zero.
 
     Cost:
         A run of one token for each prompt and edit: about 0.6 CPU s for 100 prompts of SmolLM2.
     """
     lean = some.engine
+    heads, prompt = (lean.n_layers, lean.n_heads), (len(some),)
     for kind, factors in edits:
         if kind not in KINDS:
             raise unknown("kind of columns", kind, KINDS)
-        if (
-            np.shape(factors) != (lean.n_layers, lean.n_heads)
-            or not (np.asarray(factors) > 0).all()
-        ):
+        if np.shape(factors) not in (heads, prompt + heads) or not np.all(np.asarray(factors) > 0):
             raise ValueError(
-                f"factors are positive numbers [{lean.n_layers} layers, {lean.n_heads} heads], not"
-                f" {quoted(factors)}"
+                f"factors are positive numbers [{heads[0]} layers, {heads[1]} heads], with"
+                f" {len(some)} prompts in front where each has its own, not {quoted(factors)}"
             )
     out = np.zeros((len(edits), *some.logits.shape))
     for group in some.groups:
-        batch, length = group.base.tokens.shape
-        step = max(1, ROWS // batch)
+        step = max(1, ROWS // len(group.chosen))
         for begin in range(0, len(edits), step):
             part = edits[begin : begin + step]
-            out[begin : begin + step][:, group.chosen] = _run(some, group, part, length)
+            by = [np.broadcast_to(f, prompt + heads)[group.chosen] for _, f in part]
+            kinds = [kind for kind, _ in part]
+            out[begin : begin + step, group.chosen] = _run(some, group, kinds, np.stack(by))
     return out
 
 
-def _run(
-    some: Prompts, group: Group, edits: Sequence[tuple[str, np.ndarray]], length: int
-) -> np.ndarray:
-    lean, last = some.engine, length - 1
-    factors = torch.tensor(np.stack([f for _, f in edits]), dtype=lean.embed.dtype)
+def _run(some: Prompts, group: Group, kinds: Sequence[str], by: np.ndarray) -> np.ndarray:
+    """Logits of the classes [edit prompt class] for factors [edit prompt layer head]."""
+    lean, length = some.engine, group.base.tokens.shape[1]
+    factors = torch.tensor(by, dtype=lean.embed.dtype)
 
     def touch(number: int, x: Tensor) -> dict:
-        here = factors[:, number]
+        here = factors[:, :, number, :, None]  # [edit prompt head 1]
         if bool((here == 1).all()):
             return {}
 
         def scale(pattern: Tensor) -> Tensor:  # [edit prompt head 1 src]
-            by = torch.ones_like(pattern)
-            for row, (kind, _) in enumerate(edits):
+            times = torch.ones_like(pattern)
+            for row, kind in enumerate(kinds):
                 mask = group.masks[kind]
-                mask = mask[number if len(mask) > 1 else 0]
-                by[row, :, :, 0] = torch.where(mask, here[row][None, :, None], 1.0)
-            scaled = pattern * by
+                mask = mask[number if len(mask) > 1 else 0]  # [prompt head src]
+                times[row, :, :, 0] = torch.where(mask, here[row], 1.0)
+            scaled = pattern * times
             return scaled / scaled.sum(-1, keepdim=True)
 
         return {"pattern": scale}
 
     with torch.no_grad():
-        x = engine.embed(lean, group.base.tokens)[:, last:]
-        x = x.expand(len(edits), *x.shape)
-        view = window(lean, last, length)
-        x = run_from(lean, x, view, prefix=earlier(lean, group.base, last), touch=touch)
+        x = engine.embed(lean, group.base.tokens)[:, length - 1 :]
+        x = x.expand(len(kinds), *x.shape)
+        view, before = window(lean, length - 1, length), earlier(lean, group.base, length - 1)
+        x = run_from(lean, x, view, prefix=before, touch=touch)
         return to_numpy(engine.unembed(lean, x[:, :, -1])[..., some.columns])
 
 

@@ -52,6 +52,7 @@ FAST = False
 
 # %%
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -75,7 +76,8 @@ from interp.studies import (
 
 HALVES = ("first", "second")
 K, FACTOR, BETA = 20, 2.0, 0.4
-DRAWS = 1 if FAST else 3
+DRAWS = 1 if FAST else 2
+SIZES = () if FAST else (4, 10, 20, 50)  # prompts that are searched, beside a whole half
 
 # %%
 claims = load_claims("12-calibrating-sinks")
@@ -151,6 +153,9 @@ print("strongest later sink of each text:", np.round(np.sort(of_sinks)[::-1], 1)
 print(f"all counted tokens: median {massive[:, counted].median():.2f}")
 print("what they are:", [model.tokenizer.decode(i) for i in texts.gather(1, strongest[:, :1])])
 print("where they stand:", sorted(strongest[:, 0].tolist()))
+the = texts == model.tokenizer(" the")["input_ids"][0]
+its_first = the & (the.cumsum(-1) == 1)
+print("first ' the' of its text:", int(its_first.gather(1, strongest[:, :1]).sum()))
 v_massive = claims["massive"].judge(measured((of_sinks >= 20).astype(float)))
 print(v_massive)
 
@@ -416,6 +421,34 @@ def choose(some, kind, labels):
     return best_heads(promised, K, BETA, only=some.has_sinks >= 0.1)
 
 
+def choose_by_accuracy(some, kind):
+    """The same by the accuracy that each head alone is estimated to give (ACT's own rule)."""
+    ways = [FACTOR, 1 / FACTOR] if kind == "first" else [BETA]
+    rises = []
+    for factor in ways:
+        logits = some.logits[..., None, None] + np.log(factor) * some.slopes[kind]
+        each = is_right(np.moveaxis(logits, 1, -1), some.labels[:, None, None])
+        rises.append(each.mean(0) - is_right(some.logits, some.labels).mean())
+    rise, way = np.maximum(np.max(rises, 0), 0), np.argmax(rises, 0)
+    if kind == "first":
+        return best_heads(np.where(way == 0, rise, -rise), K, FACTOR)
+    return best_heads(-rise, K, BETA, only=some.has_sinks >= 0.1)
+
+
+def choose_on_few(some, size):
+    """The factors for each prompt when only `size` prompts are searched [block of prompts ...]."""
+    out = []
+    for rows in np.arange(len(some)).reshape(-1, size):
+        few = replace(
+            some,
+            labels=some.labels[rows],
+            logits=some.logits[rows],
+            slopes={"first": some.slopes["first"][rows]},
+        )
+        out.append(choose(few, "first", few.labels))
+    return np.repeat(out, size, 0)
+
+
 def random_heads(some, kind, like, rng):
     """As many random heads as `like` has, of those that could have been chosen."""
     out, could = everywhere.copy(), np.flatnonzero((some.has_sinks >= 0.1) | (kind == "first"))
@@ -450,22 +483,52 @@ for task in tasks:
             sets += [choose(some, kind, labels) for labels in shuffled[here]]
             sets += [choose(other, kind, labels) for labels in shuffled[there]]
             sets += [random_heads(some, kind, sets[1], rng) for _ in range(DRAWS)]
-            sets += [1 / sets[1]] if kind == "sinks" else []
-            logits = edited(some, [(kind, sheet) for sheet in sets])
-            by = [some.labels] * 2 + shuffled[here] * 2 + [some.labels] * (DRAWS + 1)
-            each = np.stack([gain(x, some, y) for x, y in zip(logits, by)])
-            cuts = np.cumsum([1, 1, DRAWS, DRAWS, DRAWS])
-            every = ["searched half", "other half", "shuffled, searched half"]
-            every += ["shuffled, other half", "random heads"]
-            for name, part in zip(every, np.split(each, cuts)):
-                out[name].append(part.mean(0))
+            every = ["searched half", "other half", *["shuffled, searched half"] * DRAWS]
+            every += ["shuffled, other half"] * DRAWS + ["random heads"] * DRAWS
+            by = [some.labels] * 2 + shuffled[here] * 2 + [some.labels] * DRAWS
             if kind == "sinks":
-                out["raised instead"].append(each[-1])
+                sets, every = [*sets, 1 / sets[1]], [*every, "raised instead"]
+            if not FAST:
+                sets += [choose_by_accuracy(x, kind) for x in (some, other)]
+                every += ["by accuracy, searched half", "by accuracy, other half"]
+            for size in SIZES if kind == "first" else ():
+                sets += [choose_on_few(x, size) for x in (some, other)]
+                every += [f"{size} prompts, searched", f"{size} prompts, other half"]
+            by += [some.labels] * (len(sets) - len(by))
+            logits = edited(some, [(kind, sheet) for sheet in sets])
+            each = [gain(x, some, y) for x, y in zip(logits, by)]
+            for name in dict.fromkeys(every):
+                same = [x for x, its in zip(each, every) if its == name]
+                out[name].append(np.mean(same, 0))
         out = gains["first"]
         out["class offsets"].append(gain(some.logits + offsets(other), some, some.labels))
 gains = {kind: {k: np.concatenate(v, -1) for k, v in out.items()} for kind, out in gains.items()}
 
 # %% tags=["cover"]
+sizes = [*SIZES, n]
+
+
+def by_size(what):
+    """The gain in points, with its interval, when so many prompts are searched."""
+    names = [f"{size} prompts, {what[0]}" for size in SIZES] + [what[1]]
+    return [measured(100 * gains["first"][name][0]) for name in names]
+
+
+curves = [by_size(what) for what in (("searched", "searched half"), ("other half", "other half"))]
+level = measured(100 * gains["first"]["class offsets"][0]).value
+interp.plots.lines(
+    [[m.value for m in curve] for curve in curves],
+    sizes,
+    interval=[[[getattr(m, end) for m in curve] for curve in curves] for end in ("low", "high")],
+    x_name="prompts that were searched",
+    title="Accuracy gained by 20 heads: on the prompts searched, and on others",
+    unit="points",
+    names=["prompts that were searched", "prompts of the other half"],
+    guide=([level] * len(sizes), f"class offsets, no head ({n} prompts)"),
+    log="x",
+)
+
+# %%
 bars = ["searched half", "other half", "random heads", "shuffled, searched half"]
 bars += ["shuffled, other half", "class offsets"]
 numbers = [measured(100 * gains["first"][name][0]) for name in bars]
@@ -476,6 +539,7 @@ ax = interp.plots.bars(
     title="Accuracy gained by scaling attention to the first token in 20 heads",
     unit="points",
 )
+_ = ax.set_ylim(-5, 9)
 
 # %%
 also = ["searched half", "other half", "raised instead", "random heads", *bars[3:5]]
@@ -487,7 +551,7 @@ again = interp.plots.bars(
     title="Accuracy gained by reducing attention to later sinks",
     unit="points",
 )
-again.set_ylim(ax.get_ylim())
+_ = again.set_ylim(-5, 9)
 
 # %%
 for kind, out in gains.items():
@@ -511,6 +575,8 @@ interp.plots.heatmap(
 
 # %%
 gates = [enough, valid]
+judged = Measured(*[len(tasks) * 2 * n] * 4, "prompts", "count")
+fine = [*gates, gate("prompts that are judged", judged, at_least=400)]
 v_tuning = claims["tuning-gain"].judge(
     measured(gains["first"]["other half"][0]),
     control=measured(gains["first"]["random heads"][0]),
@@ -519,30 +585,37 @@ v_tuning = claims["tuning-gain"].judge(
 v_calibration = claims["calibration-gain"].judge(
     measured(gains["sinks"]["other half"][0]),
     control=measured(gains["sinks"]["random heads"][0]),
-    gate=gates,
+    gate=fine,
 )
 
 
-def flattered(kind):
-    """Accuracy gained on the half that was searched minus that on the other [prompt]."""
-    return measured(gains[kind]["searched half"][0] - gains[kind]["other half"][0])
+def flattered(kind, searched="searched half", other="other half"):
+    """Accuracy gained on the prompts that were searched minus that on others [prompt]."""
+    if FAST and searched != "searched half":
+        return None
+    return measured(gains[kind][searched][0] - gains[kind][other][0])
 
 
 v_overfitting = claims["overfitting"].judge(
     {"first token": flattered("first"), "later sinks": flattered("sinks")}, gate=gates
 )
+rule = ["by accuracy, searched half", "by accuracy, other half"]
+v_by_accuracy = claims["by-accuracy"].judge(flattered("first", *rule), gate=fine)
+few = ["10 prompts, searched", "10 prompts, other half"]
+v_few = claims["few-prompts"].judge(flattered("first", *few), gate=fine)
 seen = gains["first"]["shuffled, searched half"][1]
 v_nothing = claims["nothing-to-find"].judge(
     {
         "searched half": measured(seen),
         "searched half minus the other": measured(seen - gains["first"]["shuffled, other half"][1]),
     },
-    gate=gates,
+    gate=fine,
 )
 v_offsets = claims["class-offsets"].judge(
-    measured(gains["first"]["class offsets"][0] - gains["first"]["other half"][0]), gate=gates
+    measured(gains["first"]["class offsets"][0] - gains["first"]["other half"][0]), gate=fine
 )
-print(v_tuning, v_calibration, v_overfitting, v_nothing, v_offsets, sep="\n")
+print(v_tuning, v_calibration, v_overfitting, v_by_accuracy, v_few, sep="\n")
+print(v_nothing, v_offsets, sep="\n")
 
 # %% [markdown]
 # GAINS
@@ -562,6 +635,8 @@ verdicts(
         v_tuning,
         v_calibration,
         v_overfitting,
+        v_by_accuracy,
+        v_few,
         v_nothing,
         v_offsets,
     ],

@@ -1,6 +1,4 @@
-"""The edits of the last token's attention against whole runs, the slopes against differences, and the
-items.
-"""
+"""The edits of the last token's attention against whole runs, the slopes, and the items."""
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from interp.replications.sink_calibration import (
     prompts,
     right,
 )
-
 
 PLACES = {
     "Greek": "Anthony|Walter|Nancy|Christina|Hugo|Wendy from Ireland|Nathaniel|Iris|Derek|Alicia",

@@ -521,10 +521,11 @@ interp.plots.lines(
     sizes,
     interval=[[[getattr(m, end) for m in curve] for curve in curves] for end in ("low", "high")],
     x_name="prompts that were searched",
-    title="Accuracy gained by 20 heads: on the prompts searched, and on others",
+    title="Accuracy gained on searched prompts and on others",
     unit="points",
     names=["prompts that were searched", "prompts of the other half"],
     guide=([level] * len(sizes), f"class offsets, no head ({n} prompts)"),
+    colours=["#d55e00", "#7b3294"],
     log="x",
 )
 

@@ -7,7 +7,7 @@ as they are, so they are computed once, and those of a task's shared beginning o
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -241,6 +241,13 @@ def right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (logits.argmax(-1) == labels).astype(float)
 
 
+def label_log_probs(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Log-probability of the label among the classes [... prompt]."""
+    every = log_probs(logits)
+    index = np.broadcast_to(labels[:, None], (*every.shape[:-1], 1))
+    return np.take_along_axis(every, index, -1)[..., 0]
+
+
 def promise(some: Prompts, kind: str, labels: np.ndarray) -> np.ndarray:
     """What a head promises: the mean slope of the labels' log-probability [layer head]."""
     weight = np.eye(some.logits.shape[-1])[labels] - np.exp(log_probs(some.logits))
@@ -266,3 +273,88 @@ def best_heads(
     sign = np.sign(promised.flat[chosen]) if factor > 1 else 1.0
     out.flat[chosen] = factor**sign
     return out
+
+
+def choose_heads(
+    some: Prompts,
+    kind: str,
+    labels: np.ndarray,
+    *,
+    k: int,
+    factor: float,
+    beta: float,
+    by: str = "log-probability",
+) -> np.ndarray:
+    """The factors [layer head] of the heads that a search on these prompts chooses.
+
+    Example:
+        >>> choose_heads(some, "first", some.labels, k=20, factor=2.0, beta=0.4)
+
+    Args:
+        some: The prompts that are searched.
+        kind: "first": each chosen head gets `factor` or 1 / `factor`. "sinks": each gets `beta`,
+            and only heads with a later sink in a tenth of the prompts are chosen.
+        labels: The right classes, or shuffled ones.
+        k: How many heads; fewer where fewer promise anything.
+        factor, beta: See `kind`.
+        by: "log-probability": by `promise`. "accuracy": by the accuracy that each head alone gives,
+            estimated with its slope, as ACT's script counts right answers.
+    """
+    only = None if kind == "first" else often_with_sinks(some)
+    if by == "log-probability":
+        promised = promise(some, kind, labels)
+    elif by == "accuracy":
+        ways, before = (
+            [factor, 1 / factor] if kind == "first" else [beta],
+            right(some.logits, labels),
+        )
+        rises = []
+        for way in ways:
+            logits = some.logits[..., None, None] + np.log(way) * some.slopes[kind]
+            each = right(np.moveaxis(logits, 1, -1), labels[:, None, None])
+            rises.append(each.mean(0) - before.mean())
+        rise = np.maximum(np.max(rises, 0), 0)
+        up = (np.argmax(rises, 0) == 0) & (kind == "first")
+        promised = np.where(up, rise, -rise)
+    else:
+        raise unknown("way to search", by, ("log-probability", "accuracy"))
+    return best_heads(promised, k, factor if kind == "first" else beta, only=only)
+
+
+def choose_in_blocks(some: Prompts, size: int, *, k: int, factor: float, beta: float) -> np.ndarray:
+    """The factors [prompt layer head] when each block of `size` prompts is searched by itself.
+
+    Args:
+        some, k, factor, beta: As in `choose_heads`, for the first token.
+        size: Prompts of a block; whole blocks have to fill the prompts.
+    """
+    if size < 1 or len(some) % size:
+        raise ValueError(f"size={size}: {len(some)} prompts do not fall into blocks of as many")
+    out = []
+    for rows in np.arange(len(some)).reshape(-1, size):
+        slopes = {"first": some.slopes["first"][rows]}
+        few = replace(some, labels=some.labels[rows], logits=some.logits[rows], slopes=slopes)
+        out.append(choose_heads(few, "first", few.labels, k=k, factor=factor, beta=beta))
+    return np.repeat(out, size, 0)
+
+
+def random_heads(
+    some: Prompts,
+    kind: str,
+    like: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    factor: float,
+    beta: float,
+) -> np.ndarray:
+    """The factors [layer head] of as many random heads as `like` has, of those one could choose."""
+    could = np.flatnonzero(often_with_sinks(some) | (kind == "first"))
+    heads = rng.choice(could, (like != 1).sum(), replace=False)
+    out = np.ones(like.shape)
+    out.flat[heads] = rng.choice([factor, 1 / factor], len(heads)) if kind == "first" else beta
+    return out
+
+
+def often_with_sinks(some: Prompts) -> np.ndarray:
+    """Which heads have a later sink in at least a tenth of the prompts [layer head]."""
+    return some.has_sinks >= 0.1

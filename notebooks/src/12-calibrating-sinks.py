@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Calibrating attention sinks: how much of the gain is the search's own?
 #
-# Papers: Yu et al. 2024, "Unveiling and Harnessing Hidden Attention Sinks: Enhancing Large Language Models without Training through Attention Calibration", arXiv 2406.15765; Han et al. 2025, "ZeroTuning: Unlocking the Initial Token's Power to Enhance Large Language Models Without Training", arXiv 2505.11739; Kang et al. 2025, "See What You Are Told: Visual Attention Sink in Large Multimodal Models", arXiv 2503.03321
+# Paper: Yu et al. 2024, "Unveiling and Harnessing Hidden Attention Sinks: Enhancing Large Language Models without Training through Attention Calibration", arXiv 2406.15765; Han et al. 2025, "ZeroTuning: Unlocking the Initial Token's Power to Enhance Large Language Models Without Training", arXiv 2505.11739; Kang et al. 2025, "See What You Are Told: Visual Attention Sink in Large Multimodal Models", arXiv 2503.03321
 #
 # **The question.** Heads rest much of their attention on tokens that carry nothing: the first one, and some later ones.
 # Two papers scale that attention up or down in heads that a search has chosen, and the model answers better, without any
@@ -57,7 +57,7 @@ FAST = False
 
 # %%
 from collections import defaultdict
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -67,7 +67,15 @@ import interp
 from interp._stats import spearman
 from interp.methods.text.token_losses import token_losses
 from interp.replications.calibration_items import ITEMS, classes
-from interp.replications.sink_calibration import best_heads, edited, log_probs, promise, prompts
+from interp.replications.sink_calibration import (
+    choose_heads,
+    choose_in_blocks,
+    edited,
+    promise,
+    prompts,
+    random_heads,
+)
+from interp.replications.sink_calibration import label_log_probs as of_label
 from interp.replications.sink_calibration import right as is_right
 from interp.studies import (
     Measured,
@@ -104,7 +112,7 @@ pattern, counted = kept["L*H*.pattern"], slice(1, length - queries + 1)
 
 
 def received(pattern):
-    """Attention that each counted later column gets, mean over its queries [layer head text src]."""
+    """Attention that each counted later column gets, mean over queries [layer head text src]."""
     return (pattern.sum(-2) / torch.arange(length, 0, -1))[..., counted]
 
 
@@ -275,14 +283,6 @@ def only(where, factor):
     return out
 
 
-def of_label(logits, labels):
-    """Log-probability of the label among the classes [... prompt]."""
-    every = log_probs(logits)
-    return np.take_along_axis(every, np.broadcast_to(labels[:, None], (*every.shape[:-1], 1)), -1)[
-        ..., 0
-    ]
-
-
 edits = {
     (kind, f): (kind, only(slice(None), f)) for kind in ("first", "item", "random") for f in factors
 }
@@ -437,49 +437,8 @@ check_honest(honest, flattery)
 
 
 # %%
-def choose(some, kind, labels):
-    """The factors of the heads that a search on these prompts chooses."""
-    promised = promise(some, kind, labels)
-    if kind == "first":
-        return best_heads(promised, K, FACTOR)
-    return best_heads(promised, K, BETA, only=some.has_sinks >= 0.1)
-
-
-def choose_by_accuracy(some, kind):
-    """The same by the accuracy that each head alone is estimated to give (ACT's own rule)."""
-    ways = [FACTOR, 1 / FACTOR] if kind == "first" else [BETA]
-    rises = []
-    for factor in ways:
-        logits = some.logits[..., None, None] + np.log(factor) * some.slopes[kind]
-        each = is_right(np.moveaxis(logits, 1, -1), some.labels[:, None, None])
-        rises.append(each.mean(0) - is_right(some.logits, some.labels).mean())
-    rise, way = np.maximum(np.max(rises, 0), 0), np.argmax(rises, 0)
-    if kind == "first":
-        return best_heads(np.where(way == 0, rise, -rise), K, FACTOR)
-    return best_heads(-rise, K, BETA, only=some.has_sinks >= 0.1)
-
-
-def choose_on_few(some, size):
-    """The factors for each prompt when only `size` prompts are searched [block of prompts ...]."""
-    out = []
-    for rows in np.arange(len(some)).reshape(-1, size):
-        few = replace(
-            some,
-            labels=some.labels[rows],
-            logits=some.logits[rows],
-            slopes={"first": some.slopes["first"][rows]},
-        )
-        out.append(choose(few, "first", few.labels))
-    return np.repeat(out, size, 0)
-
-
-def random_heads(some, kind, like, rng):
-    """As many random heads as `like` has, of those that could have been chosen."""
-    out, could = everywhere.copy(), np.flatnonzero((some.has_sinks >= 0.1) | (kind == "first"))
-    heads = rng.choice(could, (like != 1).sum(), replace=False)
-    ways = rng.choice([FACTOR, 1 / FACTOR], len(heads)) if kind == "first" else BETA
-    out.flat[heads] = ways
-    return out
+settings = dict(factor=FACTOR, beta=BETA)
+choose = partial(choose_heads, k=K, **settings)
 
 
 def gain(logits, some, labels):
@@ -506,24 +465,23 @@ for task in tasks:
             sets = [choose(x, kind, x.labels) for x in (some, other)]
             sets += [choose(some, kind, labels) for labels in shuffled[here]]
             sets += [choose(other, kind, labels) for labels in shuffled[there]]
-            sets += [random_heads(some, kind, sets[1], rng) for _ in range(DRAWS)]
+            sets += [random_heads(some, kind, sets[1], rng, **settings) for _ in range(DRAWS)]
             every = ["searched half", "other half", *["shuffled, searched half"] * DRAWS]
             every += ["shuffled, other half"] * DRAWS + ["random heads"] * DRAWS
             by = [some.labels] * 2 + shuffled[here] * 2 + [some.labels] * DRAWS
             if kind == "sinks":
                 sets, every = [*sets, 1 / sets[1]], [*every, "raised instead"]
             if not FAST:
-                sets += [choose_by_accuracy(x, kind) for x in (some, other)]
+                sets += [choose(x, kind, x.labels, by="accuracy") for x in (some, other)]
                 every += ["by accuracy, searched half", "by accuracy, other half"]
             for size in SIZES if kind == "first" else ():
-                sets += [choose_on_few(x, size) for x in (some, other)]
+                sets += [choose_in_blocks(x, size, k=K, **settings) for x in (some, other)]
                 every += [f"{size} prompts, searched", f"{size} prompts, other half"]
             by += [some.labels] * (len(sets) - len(by))
             logits = edited(some, [(kind, sheet) for sheet in sets])
             each = [gain(x, some, y) for x, y in zip(logits, by)]
             for name in dict.fromkeys(every):
-                same = [x for x, its in zip(each, every) if its == name]
-                out[name].append(np.mean(same, 0))
+                out[name].append(np.mean([x for x, its in zip(each, every) if its == name], 0))
         out = gains["first"]
         out["class offsets"].append(gain(some.logits + offsets(other), some, some.labels))
 gains = {kind: {k: np.concatenate(v, -1) for k, v in out.items()} for kind, out in gains.items()}

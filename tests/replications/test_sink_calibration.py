@@ -1,5 +1,7 @@
 """The edits of the last token's attention against whole runs, the slopes, and the items."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,14 @@ from interp.replications.sink_calibration import (
     QUERIES,
     THRESHOLD,
     best_heads,
+    choose_heads,
+    choose_in_blocks,
     edited,
+    label_log_probs,
     log_probs,
     promise,
     prompts,
+    random_heads,
     right,
 )
 
@@ -192,3 +198,77 @@ def test_best_heads_by_hand():
 def test_right_by_hand():
     logits = np.array([[[1.0, 0.0], [0.0, 2.0]], [[0.0, 1.0], [0.0, 2.0]]])
     np.testing.assert_array_equal(right(logits, np.array([0, 1])), [[1, 1], [0, 1]])
+    np.testing.assert_allclose(
+        label_log_probs(logits, np.array([0, 1]))[0],
+        np.log([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-2))]),
+    )
+
+
+SETTINGS = dict(k=3, factor=2.0, beta=0.4)
+
+
+def test_a_search_takes_the_heads_that_promise_most(some):
+    got = choose_heads(some, "first", some.labels, **SETTINGS)
+    np.testing.assert_array_equal(got, best_heads(promise(some, "first", some.labels), 3, 2.0))
+    assert (got != 1).sum() == 3
+    of_sinks = choose_heads(some, "sinks", some.labels, **SETTINGS)
+    assert set(np.unique(of_sinks)) <= {0.4, 1.0}
+    none = dataclasses.replace(some, has_sinks=0 * some.has_sinks)
+    assert (choose_heads(none, "sinks", some.labels, **SETTINGS) == 1).all()
+
+
+def test_a_search_by_accuracy_counts_the_answers_that_a_slope_turns(some):
+    """Two heads that can turn an answer: one upwards, and one, of more prompts, downwards."""
+    logits = np.zeros_like(some.logits)
+    labels = np.zeros(len(some), dtype=int)
+    logits[:, 1] = 0.1  # every answer is wrong
+    slopes = {kind: np.zeros((*logits.shape, 2, 2)) for kind in ("first", "sinks")}
+    for each in slopes.values():
+        each[:2, 1, 0, 1] = -1.0  # more attention turns two answers
+        each[:4, 1, 1, 0] = 1.0  # less attention turns four
+        each[:, 1, 1, 1] = 0.01  # too little to turn any
+    has = np.array([[1.0, 1.0], [0.2, 0.0]])
+    toy = dataclasses.replace(some, logits=logits, labels=labels, slopes=slopes, has_sinks=has)
+    rule = dict(k=3, factor=2.0, beta=0.4, by="accuracy")
+    np.testing.assert_array_equal(
+        choose_heads(toy, "first", labels, **rule), [[1.0, 2.0], [0.5, 1.0]]
+    )
+    np.testing.assert_array_equal(
+        choose_heads(toy, "sinks", labels, **rule), [[1.0, 1.0], [0.4, 1.0]]
+    )
+    with pytest.raises(ValueError, match="accuracy"):
+        choose_heads(toy, "first", labels, k=3, factor=2.0, beta=0.4, by="acc")
+
+
+def test_blocks_are_searched_by_themselves(some):
+    whole = choose_in_blocks(some, len(some), **SETTINGS)
+    np.testing.assert_array_equal(whole[4], choose_heads(some, "first", some.labels, **SETTINGS))
+    got = choose_in_blocks(some, 3, **SETTINGS)
+    rows = slice(3, 6)
+    block = dataclasses.replace(
+        some,
+        labels=some.labels[rows],
+        logits=some.logits[rows],
+        slopes={"first": some.slopes["first"][rows]},
+    )
+    want = choose_heads(block, "first", block.labels, **SETTINGS)
+    for i in range(3, 6):
+        np.testing.assert_array_equal(got[i], want)
+    with pytest.raises(ValueError, match="size=4: 9 prompts"):
+        choose_in_blocks(some, 4, **SETTINGS)
+
+
+def test_random_heads_are_as_many_and_could_have_been_chosen(some):
+    has = np.zeros_like(some.has_sinks)
+    has[1, :3] = 0.5
+    toy, like = dataclasses.replace(some, has_sinks=has), np.ones_like(has)
+    like[0, :2] = 2.0
+    rng, rule = np.random.default_rng(0), dict(factor=2.0, beta=0.4)
+    for _ in range(5):
+        got = random_heads(toy, "sinks", like, rng, **rule)
+        assert (got == 0.4).sum() == 2 and (got[has < 0.1] == 1).all()
+        assert sorted(np.unique(random_heads(toy, "first", like, rng, **rule))) in (
+            [0.5, 1.0],
+            [1.0, 2.0],
+            [0.5, 1.0, 2.0],
+        )

@@ -179,6 +179,16 @@ def test_a_run_is_one_request_and_one_more_for_each_place_that_is_edited(pairs):
     assert requests([interp.Intervention("mlp.0", half), reading]) == 3
 
 
+def test_a_sweep_is_two_requests_a_layer_and_what_it_takes_to_begin(pairs):
+    _, other, asked = pairs("llama")
+    task, n_layers = interp.tasks.ioi(other, n=2), bridge.dims(other).n_layers
+    interp.patch(other, task, "L*H*")  # what is found once for a model is found
+    asked.clear()
+    interp.patch(other, task, "L*H*")
+    # beside them: values of the other run, a run without edits, the whole stream at the end
+    assert len(asked) == 2 * n_layers + 3
+
+
 def test_last_logits_alone_are_asked_for_where_they_are_enough(pairs):
     _, other, asked = pairs("llama")
     ids = prompts(bridge.dims(other).d_vocab)

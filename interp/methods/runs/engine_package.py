@@ -6,9 +6,10 @@ from torch import Tensor
 
 from interp._arguments import quoted
 
-# How far a token's activations may be from the hook path's, as a share of their norm: in a short
-# type the two round apart in every layer, and a tensor from elsewhere is off by its own size.
-EXACT, SHORT = 1e-3, 0.1
+# How far a token's activations may be from the hook path's, as a share of their norm: the median
+# token, and any. In a short type the two round apart in every layer (SmolLM2-135M in bfloat16: some
+# token by 0.02 to 0.10, by the address); a tensor from elsewhere is off by its own size.
+EXACT, SHORT = (1e-3, 1e-3), (0.1, 0.5)
 
 
 def library() -> Any:
@@ -44,9 +45,12 @@ def check_same(found: Tensor, value: Tensor, at: str, model: str) -> None:
             f"{at!r}: the engine gives {tuple(found.shape)} and the model here"
             f" {tuple(value.shape)}: they are not the same model"
         )
-    off = ((found - value).norm(dim=-1) / value.norm(dim=-1).clamp_min(1e-6)).max().item()
-    if not off <= (SHORT if short else EXACT):
+    off = (found - value).norm(dim=-1) / value.norm(dim=-1).clamp_min(1e-6)
+    middle, most = off.median().item(), off.max().item()
+    limits = SHORT if short else EXACT
+    if not (middle <= limits[0] and most <= limits[1]):
         raise ValueError(
-            f"{at!r}: the engine's activations are not those of {model} (off by {off:.2g} of a"
-            " token's norm): load the same weights in both, or leave engine= out"
+            f"{at!r}: the engine's activations are not those of {model} (off by {middle:.2g} of the"
+            f" median token's norm, {most:.2g} at most): load the same weights in both, or leave"
+            " engine= out"
         )

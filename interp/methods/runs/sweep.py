@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -326,8 +328,12 @@ def batched_runs(
         range(len(cells)), key=lambda i: min((_layer(edit) for edit in cells[i]), default=10**6)
     )
     trail = bridge.trail(model, tokens) if len(cells) > 2 else None
-    for first in progress(range(0, len(order), per_run), what):
-        chunk = order[first : first + per_run]
+    # where runs are requests, each place that is edited takes one more: a layer at a time
+    layers = [min((_layer(edit) for edit in cells[i]), default=0) for i in order]
+    apart = layers if bridge.elsewhere(model) else [0] * len(order)
+    groups = [[i for i, _ in group] for _, group in groupby(zip(order, apart), itemgetter(1))]
+    chunks = [g[k : k + per_run] for g in groups for k in range(0, len(g), per_run)]
+    for chunk in progress(chunks, what):
         edits = [
             replace(edit, rows=_shift(edit.rows, i * n, n))
             for i, c in enumerate(chunk)

@@ -36,7 +36,7 @@
 # | | the authors | here |
 # | --- | --- | --- |
 # | text | web text, 32,000 tokens | Python's standard library, character by character |
-# | models | up to billions of parameters | two layers of four heads, 48 wide, 46,000 parameters |
+# | models | transformers of several sizes | two layers of four heads, 48 wide, 46,000 parameters |
 # | training | 100,000 steps of 256 rows of 512 tokens (first paper) | 300 or 1,200 steps of 16 rows of 32 characters |
 # | learning rates | 0.0003 to 0.3 | 0.003 to 0.3 |
 # | schedule | warm-up of 5 %, then cosine (first paper) | the same |

@@ -336,8 +336,8 @@ print(v_early, v_early.measured, sep="\n")
 # The first token matters twice as much as a token drawn at random (2.2), but a quarter as much as the words that are
 # asked about (0.24): when these get twice the attention, the accuracy rises by 2 points, and with a quarter of it, it
 # falls by 19. Scaling the first token in *all* heads helps nowhere by more than a quarter of a point. And it is the late
-# layers in which it matters, three times as much as in the early ones. One caution: we scale what the last token reads.
-# Where every query is scaled, what early layers do at other positions counts, too.
+# layers in which it matters, three times as much as in the early ones. But we scale what the last token reads alone. Where
+# every query is scaled, what early layers do at the other positions counts, too; so the row on layers is not testable here.
 #
 # ## The search
 #
@@ -656,7 +656,7 @@ verdicts(
 #
 # ## What did not reproduce, and what was not tried
 #
-# - **Earlier layers have greater impact:** here the late ones have, when the last token's attention is scaled. Scaling
+# - **Earlier layers have greater impact** is not judged: here the late ones have, when the last token's attention is scaled. Scaling
 #   every query in every layer would decide whether that is the model or our choice.
 # - **Removing sinks is harmless:** not for words. Visual sinks are irrelevant to the question; a text has few such
 #   tokens. Longer texts, with tokens that truly say nothing (line breaks, list marks), would be a closer match.

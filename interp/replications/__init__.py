@@ -9,6 +9,7 @@
 | `sink_calibration`, `calibration_items` | 12: heads whose attention is scaled, and four tasks |
 | `two_parameter_icl` | 18: in-context learning with two parameters |
 | `associative_memory`, `out_of_context_reasoning` | 20: what attention stores and factors infer |
+| `task_embeddings` | 21: pairs of words, and heads found by learning to scale them |
 | `feature_hierarchy` | 23: directions factorised again |
 | `superposition_scaling` | 24: how the loss falls with the dimensions |
 """

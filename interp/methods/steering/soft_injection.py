@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine, sites
+from interp._arguments import quoted
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -23,6 +24,7 @@ from interp.methods.runs.metrics import MetricLike, check_shape, metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,12 @@ class SoftInjection:
 
     Attributes:
         mix: Share of the injected output (0 to 1) of each (layer, head).
-        score: The metric on the held-out half, on the axis "mix": none, learned, hard (learned,
-            rounded to 0 or 1), half, all, shuffled (learned, other heads).
+        score: The metric on the held-out half, on the axis "mix": none, learned, halfway (learned,
+            after half the steps), hard (learned, rounded to 0 or 1), half, all, shuffled (learned,
+            other heads).
         losses: On the training half, before each step and after the last.
-        trained: Which examples it was trained on.
-        heldout: Which examples it was tested on.
+        trained: Which examples of the target task it was trained on.
+        heldout: Which examples it was tested on: of the target task, or of `heldout=`.
     """
 
     mix: Result
@@ -97,6 +100,7 @@ def soft_injection(
     lr: float = 0.2,
     l1: float = 0.0,
     metric: str = "top1",
+    heldout: Any = None,
     seed: int = 0,
     backend: str | None = None,
 ) -> SoftInjection:
@@ -110,13 +114,14 @@ def soft_injection(
         model: A loaded model.
         source_task: Few-shot prompts, whose mean head outputs are injected.
         target_task: Prompts without examples; half of them, drawn by seed, train the shares, the
-            other half tests them.
+            other half tests them (with `heldout`, all of them train).
         heads: Only these heads are mixed.
         steps: How many steps of Adam.
         lr: The learning rate.
         l1: The weight of the mean share in the loss, beside minus the log probability of the
             answer.
         metric: The metric of the test, by name.
+        heldout: A task to test on, with other prompts; None: half of `target_task`.
         seed: Draws the halves and the shuffled control.
         backend: "engine" runs the last token alone, "hooks" whole prompts, with the same numbers;
             None chooses.
@@ -126,7 +131,8 @@ def soft_injection(
         half beside plain mixes, and the losses.
 
     Raises:
-        ValueError: If a prompt comes twice, or there are fewer than 4 prompts.
+        ValueError: If a prompt is trained on and tested, or there are fewer than 4 prompts (2 with
+            `heldout`).
 
     Cost:
         One forward and backward pass of the training half per step.
@@ -135,29 +141,43 @@ def soft_injection(
         Park and Rhee 2025 (arXiv 2507.20906).
     """
     started = time.perf_counter()
-    if steps < 1 or len(target_task) < 4:
+    if heldout is not None and not isinstance(heldout, Task):
+        raise ValueError(
+            f"heldout={quoted(heldout)}: a task with answers is needed, for example"
+            " heldout=zero_shot.heldout()"
+        )
+    need = 4 if heldout is None else 2
+    if steps < 1 or len(target_task) < need:
         raise ValueError(
             f"steps={steps}, {len(target_task)} prompts: at least 1 step, and 4 prompts to train on"
-            " half and test on half"
+            " half and test on half (2 where heldout= has those of the test)"
         )
     order = torch.randperm(len(target_task), generator=torch.Generator().manual_seed(seed)).tolist()
-    trained, held = sorted(order[: len(order) // 2]), sorted(order[len(order) // 2 :])
-    if {tuple(row) for row in target_task.clean[trained].tolist()} & {
-        tuple(row) for row in target_task.clean[held].tolist()
-    }:
+    if heldout is None:
+        trained, held = sorted(order[: len(order) // 2]), sorted(order[len(order) // 2 :])
+        test = target_task[held]
+    else:
+        trained, held, test = sorted(order), list(range(len(heldout))), heldout
+    train = target_task[trained]
+    if set(train.digests) & set(test.digests):
         raise ValueError(
             "a prompt comes twice in the target task: it would be trained on and tested (make its"
             " prompts different)"
+            if heldout is None
+            else "a prompt of heldout= is trained on as well: give prompts that the target task"
+            " does not have"
         )
     means, chosen = _means(model, source_task), _chosen(model, heads)
-    loss_of, backend_used = mix_loss(model, means, target_task[trained], backend)
+    loss_of, backend_used = mix_loss(model, means, train, backend)
     theta = torch.zeros_like(chosen, requires_grad=True)
 
     def shares():
         return theta.sigmoid() * chosen
 
-    optimizer, losses = torch.optim.Adam([theta], lr=lr), []
-    for _ in sweep.progress(range(steps), "soft injection"):
+    optimizer, losses, halfway = torch.optim.Adam([theta], lr=lr), [], shares().detach()
+    for step in sweep.progress(range(steps), "soft injection"):
+        if step == steps // 2:
+            halfway = shares().detach()
         optimizer.zero_grad()
         with torch.enable_grad():
             loss = loss_of(shares())
@@ -174,7 +194,7 @@ def soft_injection(
         "lr": lr,
         "l1": l1,
     }
-    score = _score(model, means, target_task[held], learned, chosen, metric, options, started)
+    score = _score(model, means, test, learned, halfway, chosen, metric, options, started)
     d = bridge.dims(model)
     coords = {"layer": list(range(d.n_layers)), "head": list(range(d.n_heads))}
     metadata = sweep.provenance(
@@ -226,6 +246,7 @@ def _score(
     means: Tensor,
     task: Any,
     learned: Tensor,
+    halfway: Tensor,
     chosen: Tensor,
     metric: MetricLike,
     options: dict,
@@ -241,6 +262,7 @@ def _score(
     mixes = {
         "none": 0 * chosen,
         "learned": learned,
+        "halfway": halfway,
         "hard": hard,
         "half": 0.5 * chosen,
         "all": chosen,

@@ -29,7 +29,6 @@ from interp.tasks.pairs import pairs
 from interp.tasks.task import Task, is_single, tokenizer_of
 
 KINDS = {
-    "plural": PAIRS["plural"],
     "past": PAIRS["past"],
     "ing": (
         "go going|see seeing|eat eating|run running|take taking|give giving|come coming|make"
@@ -59,9 +58,8 @@ KINDS = {
     "antonym": PAIRS["antonym"],
 }
 FAMILIES = {
-    "plural": "forms of a word",
-    "past": "forms of a word",
-    "ing": "forms of a word",
+    "past": "forms of a verb",
+    "ing": "forms of a verb",
     "capital": "facts of a country",
     "language": "facts of a country",
     "antonym": "opposites",
@@ -76,7 +74,7 @@ def word_pairs(model: Any, kind: str, seed: int = 0) -> tuple[list, list]:
 
     Args:
         model: A model, or its tokenizer.
-        kind: "plural", "past", "ing", "capital", "language" or "antonym".
+        kind: "past", "ing", "capital", "language" or "antonym".
         seed: Deals the pairs to the two halves.
 
     Raises:
@@ -152,7 +150,7 @@ def question(
 
 @torch_defaults()
 def head_scalings(
-    model: Model, task: Task, *, steps: int = 20, lr: float = 0.02, l1: float = 0.5
+    model: Model, task: Task, *, steps: int = 20, lr: float = 0.01, l1: float = 200.0
 ) -> Result:
     """The length of the vector that each head's output would like to be scaled by, for a task.
 
@@ -169,7 +167,7 @@ def head_scalings(
         steps: How many steps of Adam.
         lr: The learning rate.
         l1: The weight of the mean size of a's entries in the loss, beside minus the log probability
-            of the answer.
+            of the answer. Where it is small, Adam makes nearly all vectors equally long.
 
     Returns:
         The length of a, on (layer, head); `metadata["losses"]` has the answers' loss before each
@@ -183,7 +181,8 @@ def head_scalings(
         tokens and SmolLM2 on one core.
 
     Reference:
-        The first step of Yin et al. 2024 (arXiv 2406.01563).
+        The first step of Yin et al. 2024 (arXiv 2406.01563); their code, fc2869/lo-fit, ranks heads
+        by the length of the vector, too. It starts at small random vectors.
     """
     if steps < 1:
         raise ValueError(f"steps={steps}: at least one step, steps=20")

@@ -39,6 +39,8 @@ class SoftInjection:
         losses: On the training half, before each step and after the last.
         trained: Which examples of the target task it was trained on.
         heldout: Which examples it was tested on: of the target task, or of `heldout=`.
+        means: What is injected, the few-shot mean outputs [layer head d_head], which
+            `injection_interventions` takes.
     """
 
     mix: Result
@@ -46,6 +48,7 @@ class SoftInjection:
     losses: tuple[float, ...]
     trained: tuple[int, ...]
     heldout: tuple[int, ...]
+    means: Float[Tensor, "layer head d_head"]
 
     def __repr__(self) -> str:
         return f"loss {self.losses[0]:.3f} to {self.losses[-1]:.3f} nats\n{self.score.table()!r}"
@@ -209,7 +212,7 @@ def soft_injection(
     mix = Result(
         to_numpy(learned), ("layer", "head"), coords, "injected share", "share (0 to 1)", metadata
     )
-    return SoftInjection(mix, score, tuple(losses), tuple(trained), tuple(held))
+    return SoftInjection(mix, score, tuple(losses), tuple(trained), tuple(held), means)
 
 
 def mix_loss(

@@ -1,0 +1,485 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Task embeddings: can a task be put into the heads instead of the prompt?
+#
+# Paper: Park and Rhee 2025, "Soft Injection of Task Embeddings Outperforms Prompt-Based In-Context Learning", arXiv 2507.20906; Yin, Ye and Durrett 2024, "LoFiT: Localized Fine-tuning on LLM Representations", arXiv 2406.01563
+#
+# **The question.** Ten examples in a prompt, "Q: see / A: saw", tell a model what to do with "Q: go / A:". Where is that
+# instruction once the model has read it? If it is in what the attention heads write at the last token, we should be able to
+# average it, keep it, and put it into a prompt without any example.
+#
+# **What we found.** A learned mix of the heads' outputs brings the task into a prompt without examples.
+#
+# 15 minutes · intermediate · you should know what an attention head writes, and what LoRA is
+
+# %% [markdown]
+# ## What the authors did, and what we did
+#
+# | | the authors | here |
+# | --- | --- | --- |
+# | models | 12 of 4 to 70 billion parameters (soft injection); Llama 2 and Gemma (LoFiT) | SmolLM2-135M |
+# | tasks | 57; truthfulness and reasoning | five tasks of one word in, one word out |
+# | embedding | mean head output at the last token of 50 prompts of 10 examples | the same of 12 prompts of 10 examples |
+# | shares | sigmoids, one a head, 400 steps on one example each | the same, 12 steps on all training words |
+# | function vector | mean output of the heads with the largest causal effect, added in one layer | ten heads; layer and strength chosen on training words |
+# | heads for offsets | learn to scale each head's output, keep the 3 % of heads with the longest vectors | the same; 8 of 270 heads |
+# | LoRA | 20 to 200 times as many numbers | rank 1 on queries and values, 113 times as many |
+#
+# The authors' settings are those of their published code (SNU-DRL/Soft_Injection and fc2869/lo-fit). Words that train and
+# words that test are never the same. Steps and learning rates were tried out on training words only, those of LoFiT on other
+# heads than those that are judged.
+
+# %% tags=["parameters"]
+MODEL = "smollm2-135m"
+FAST = False
+
+# %%
+import numpy as np
+import torch
+
+import interp
+from interp.methods import steering
+from interp.methods.runs import random_heads
+from interp.replications.task_embeddings import FAMILIES, head_scalings, question, word_pairs
+from interp.studies import converged, gate, load_claims, measured, verdicts
+
+# %%
+claims = load_claims("21-task-embeddings")
+claims
+
+# %% [markdown]
+# ## Five tasks
+#
+# Two are forms of a verb, two are facts about a country, one is the opposite of a word. The question mark of the prompt
+# is not decoration: the first token of a text is this model's resting place for attention, and a word that stands there is
+# lost. So the word comes after "Q:".
+
+# %%
+model = interp.load(MODEL)
+KINDS = ["past", "ing", "antonym"] if FAST else list(FAMILIES)
+n_train, n_test, n_shown = (12, 6, 4) if FAST else (20, 20, 12)
+words = {kind: word_pairs(model, kind) for kind in KINDS}
+train = {kind: question(model, words[kind][0][:n_train], name=kind) for kind in KINDS}
+test = {kind: question(model, words[kind][1][:n_test], name=kind) for kind in KINDS}
+for kind in KINDS:
+    pairs = ", ".join(f"{a} -> {b}" for a, b in words[kind][0][:3])
+    print(f"{kind:9} {FAMILIES[kind]:18} {len(train[kind])} + {len(test[kind])} words: {pairs}")
+
+# %% [markdown]
+# ### Exercise 1: a prompt that keeps its word
+#
+# Write the prompt for one word, without examples. The check knows three mistakes; the next cells show what the worst of them
+# costs.
+
+
+# %%
+def ask(word):
+    """The prompt for this word, without its answer."""
+    ### BEGIN SOLUTION
+    ### STUB: return word
+    return f"Q: {word}\nA:"
+    ### END SOLUTION
+
+
+def check_prompt(prompt, word="go", answer="went"):
+    """What is wrong with a prompt."""
+    if prompt.startswith(word):
+        return "✘ the word comes first: attention rests on the first token, whose content is lost"
+    if prompt.endswith(" "):
+        return "✘ it ends in a space: the answer's token is ' went', with its space"
+    if answer in prompt:
+        return "✘ the answer stands in the prompt"
+    return "✔ right" if word in prompt else "✘ the word is missing"
+
+
+print(check_prompt(ask("go")))
+
+# %% [markdown]
+# ### Exercise 2: the mix
+#
+# Soft injection replaces a head's output z by a mix of z and the mean output on few-shot prompts. A share of 0 leaves the
+# head alone, a share of 1 makes it say the mean whatever the word is. Write the mix.
+
+
+# %%
+def mixed(z, mean, share):
+    """This share of the mean, the rest of z."""
+    ### BEGIN SOLUTION
+    ### STUB: return z
+    return (1 - share) * z + share * mean
+    ### END SOLUTION
+
+
+def check_mix(mix):
+    """What is wrong with a mix."""
+    z, mean = torch.tensor([1.0, 2.0]), torch.tensor([5.0, -2.0])
+    if torch.allclose(mix(z, mean, 0.25), 0.25 * z + 0.75 * mean):
+        return "✘ the shares are exchanged: share 0 should leave z alone"
+    if torch.allclose(mix(z, mean, 0.25), z + 0.25 * mean):
+        return "✘ the mean is added: at share 1 z is still there"
+    if torch.allclose(mix(z, mean, 0.25), z) or torch.allclose(mix(z, mean, 0.25), mean):
+        return "✘ the share has no effect"
+    right = torch.allclose(mix(z, mean, 0.25), torch.tensor([2.0, 1.0]))
+    return "✔ right" if right else "✘ a share of 1/4 should go a quarter of the way from z to mean"
+
+
+print(check_mix(mixed))
+
+# %% [markdown]
+# ## Ten examples, none, and what is in between
+#
+# *Before you run the next cells: the mean of twelve prompts contains no word that is asked for. How many of the test words do you
+# expect to be right when it is mixed into every head?*
+
+# %%
+few_shot = {
+    kind: question(model, words[kind][0][:n_shown], words[kind][0], shots=10) for kind in KINDS
+}
+ten_shot = {
+    kind: question(model, words[kind][1][:n_test], words[kind][0], shots=10) for kind in KINDS
+}
+learned = {
+    kind: steering.soft_injection(
+        model, few_shot[kind], train[kind], heldout=test[kind], steps=6 if FAST else 12
+    )
+    for kind in KINDS
+}
+
+
+def right(task, edits=()):
+    """Whether the answer is on top [word]."""
+    return task.metric(interp.run(model, task, edits, last_only=True).logits).numpy()
+
+
+of = {kind: {"ten examples": right(ten_shot[kind])} for kind in KINDS}
+for kind in KINDS:
+    for name, mix in {
+        "nothing": "none",
+        "half": "half",
+        "learned": "learned",
+        "hard": "hard",
+        "halfway": "halfway",
+    }.items():
+        of[kind][name] = learned[kind].score.sel(mix=mix).examples
+
+# %% [markdown]
+# ### A function vector
+#
+# The older way: take the ten heads whose mean output on few-shot prompts most raises the answer's probability where the
+# examples are scrambled, add up what they write, and add the sum to the residual stream in one layer. Which layer, and how
+# many times, is chosen on training words.
+
+# %%
+LAYERS = (15,) if FAST else (9, 12, 15, 18)
+vectors, chosen = {}, {}
+for kind in KINDS:
+    shuffled = question(
+        model, words[kind][0][: 2 if FAST else 6], words[kind][0], shots=5, shuffled=True
+    )
+    vectors[kind] = steering.function_vector(model, shuffled, heads=10)
+    small = train[kind][: 6 if FAST else 12]
+    tried = {
+        (layer, times): right(
+            small, [vectors[kind].push(times, at=f"resid_post.{layer}@END")]
+        ).mean()
+        for layer in LAYERS
+        for times in (1, 2, 4)
+    }
+    chosen[kind] = max(tried, key=tried.get)
+    print(kind, "layer, times:", chosen[kind], "heads:", vectors[kind].metadata["heads"][:4])
+
+
+def pushed(kind, vector):
+    """A function vector in the layer and at the strength that were chosen for a task."""
+    layer, times = chosen[kind]
+    return [vector.push(times, at=f"resid_post.{layer}@END")]
+
+
+other = {kind: KINDS[(i + 1) % len(KINDS)] for i, kind in enumerate(KINDS)}
+for kind in KINDS:
+    of[kind]["function vector"] = right(test[kind], pushed(kind, vectors[kind]))
+    of[kind]["another vector"] = right(test[kind], pushed(kind, vectors[other[kind]]))
+    of[kind]["another embedding"] = right(
+        test[kind],
+        steering.injection_interventions(model, learned[other[kind]].means, learned[kind].mix),
+    )
+
+# %% tags=["cover"]
+COLUMNS = ["nothing", "function vector", "half", "learned", "ten examples"]
+interp.plots.heatmap(
+    [[of[kind][name].mean() for name in COLUMNS] for kind in KINDS],
+    KINDS,
+    [
+        "nothing",
+        "function vector,\none layer",
+        "mix of one half,\nall heads",
+        "learned mix,\nall heads",
+        "ten examples\nin the prompt",
+    ],
+    row_name="task",
+    col_name="what tells the model its task",
+    title="Test words answered right: the task in the heads, or in the prompt",
+    unit="share right",
+    limit=1.0,
+    centred=False,
+)
+
+# %%
+
+
+def all_words(name):
+    """One number a test word, over all tasks."""
+    return np.concatenate([of[kind][name] for kind in KINDS])
+
+
+able = gate(
+    "ten examples in the prompt: share right", measured(all_words("ten examples")), at_least=0.6
+)
+room = gate("room above ten examples", measured(1 - all_words("ten examples")), at_least=0.05)
+settled = converged(
+    [of[kind]["learned"].mean() for kind in KINDS],
+    [of[kind]["halfway"].mean() for kind in KINDS],
+    within=0.15,
+    name="share right with learned shares, by task",
+)
+enough = gate("test words (FAST has few)", measured([len(all_words("nothing"))] * 2), at_least=60)
+print(able, room, settled, enough, sep="\n")
+
+# %%
+nothing, soft = all_words("nothing"), all_words("learned")
+v_works = claims["without-demonstrations"].judge(
+    measured(soft - nothing),
+    control=measured(all_words("another embedding") - nothing),
+    gate=[able, settled],
+)
+v_ten = claims["beats-ten-shot"].judge(
+    measured(soft - all_words("ten examples")), gate=[able, room, settled, enough]
+)
+v_learn = claims["worth-learning"].judge(
+    {
+        "one half for every head": measured(soft - all_words("half")),
+        "rounded to 0 or 1": measured(soft - all_words("hard")),
+    },
+    gate=[able, settled, enough],
+)
+v_vector = claims["function-vector"].judge(
+    measured(all_words("function vector") - nothing),
+    control=measured(all_words("another vector") - nothing),
+    gate=[able, enough],
+)
+v_layers = claims["many-layers"].judge(
+    measured(soft - all_words("function vector")), gate=[able, settled, enough]
+)
+print(v_works, v_ten, v_learn, v_vector, v_layers, sep="\n")
+
+# %% [markdown]
+# To be read with the numbers above.
+#
+# ## Which heads, and do they serve other tasks?
+#
+# The shares say which heads take the embedding. Averaged over the tasks:
+
+# %%
+interp.plots.heatmap(
+    np.mean([learned[kind].mix.values for kind in KINDS], 0).T,
+    range(9),
+    range(30),
+    row_name="head",
+    col_name="layer",
+    title="How much of each head is replaced by its few-shot mean",
+    unit="share, mean of tasks",
+    limit=1.0,
+    centred=False,
+)
+
+# %% [markdown]
+# Now each task gets its own embedding, but the shares that were learned for another task.
+
+# %%
+across = {
+    kind: {
+        source: right(
+            test[kind],
+            steering.injection_interventions(model, learned[kind].means, learned[source].mix),
+        )
+        for source in KINDS
+    }
+    for kind in KINDS
+}
+interp.plots.heatmap(
+    [[across[kind][source].mean() for source in KINDS] for kind in KINDS],
+    KINDS,
+    KINDS,
+    row_name="embedding and test words of",
+    col_name="shares learned for",
+    title="A task's embedding with the shares of another task",
+    unit="share right",
+    limit=1.0,
+    centred=False,
+)
+
+# %%
+advantage = []
+for kind in KINDS:
+    others = [source for source in KINDS if source != kind]
+    similar = [across[kind][s] for s in others if FAMILIES[s] == FAMILIES[kind]]
+    dissimilar = [across[kind][s] for s in others if FAMILIES[s] != FAMILIES[kind]]
+    if similar:  # opposites have no similar task here
+        advantage.append(np.mean(similar, 0) - np.mean(dissimilar, 0))
+v_transfer = claims["transfer"].judge(
+    measured(np.concatenate(advantage)), gate=[able, settled, enough]
+)
+print(v_transfer)
+
+# %% [markdown]
+# To be read with the numbers above.
+#
+# ## Offsets of eight heads against LoRA
+#
+# The second paper trains. First a vector is learned for each head that scales its output, with a price on its size; the eight
+# heads with the longest vectors (3 % of 270) are kept. Then a constant vector is learned for each of the eight and added
+# to what it writes, at every token. That makes 512 numbers. LoRA of rank 1 on queries and values has 57,600. Both get the same
+# prompts without examples, the same steps and the same words to be tested on.
+
+# %%
+JUDGED = ["past", "antonym"]
+SEEDS = [0] if FAST else [0, 1, 2]
+STEPS = 2 if FAST else 20
+selected = {
+    kind: head_scalings(model, train[kind][:12], steps=1 if FAST else 20).top(8).labels
+    for kind in JUDGED
+}
+drawn_heads = {
+    kind: random_heads(model, selected[kind], sets=1, layers="any")[0] for kind in JUDGED
+}
+for kind in JUDGED:
+    print(kind, selected[kind])
+both = set(selected["past"]) & set(selected["antonym"])
+print(f"{len(both)} of 8 heads are selected for both tasks: {', '.join(sorted(both))}")
+
+# %%
+text = interp.texts.chunks(model, interp.texts.prose(), n=2, length=16 if FAST else 32)
+
+
+def tuned(kind, steps, **how):
+    """The sheet of the test words before and after, for each seed."""
+    return interp.finetune(
+        model,
+        train[kind],
+        heldout=test[kind],
+        other_texts=text,
+        steps=steps,
+        batch=6,
+        seed=SEEDS,
+        **how,
+    )
+
+
+ways = {
+    "LoRA": dict(how="lora", rank=1, matrices=("q", "v"), lr=0.01),
+    "selected heads": dict(how="offsets", lr=0.2),
+    "other task's heads": dict(how="offsets", lr=0.2),
+    "random heads": dict(how="offsets", lr=0.2),
+}
+end, half, before, numbers, spill = {}, {}, {}, {}, {}
+for kind, another in (("past", "antonym"), ("antonym", "past")):
+    heads = {
+        "selected heads": selected[kind],
+        "other task's heads": selected[another],
+        "random heads": drawn_heads[kind],
+    }
+    for way, how in ways.items():
+        if FAST and way not in ("LoRA", "selected heads"):
+            continue  # a short run trains, to see that it can, and judges nothing trained
+        how = {**how, **({"heads": heads[way]} if way in heads else {})}
+        found = tuned(kind, STEPS, **how)
+        scores = found.heldout.sel(measure="answer on top")
+        before[kind, way], end[kind, way] = (
+            scores.sel(when=when).values for when in ("before", "after")
+        )
+        numbers[way] = found.n_trained
+        spill[kind, way] = found.sheet.sel(measure="other text: KL", when="after").values
+        if way != "random heads" and not FAST:
+            found = tuned(kind, STEPS // 2, **how)
+            half[kind, way] = found.heldout.sel(measure="answer on top", when="after").values
+        print(kind, way, np.round(end[kind, way], 2), np.round(half.get((kind, way), np.nan), 2))
+
+# %%
+interp.plots.heatmap(
+    [[end.get((kind, way), np.array(np.nan)).mean() for way in ways] for kind in JUDGED],
+    JUDGED,
+    [
+        "LoRA",
+        "offsets of\nselected heads",
+        "offsets of the\nother task's heads",
+        "offsets of\nrandom heads",
+    ],
+    row_name="task",
+    col_name=f"what is trained, {STEPS} steps",
+    title="Test words answered right after training, mean over seeds",
+    unit="share right",
+    limit=1.0,
+    centred=False,
+)
+print({way: f"{count:,} numbers" for way, count in numbers.items()})
+print("KL on prose:", {" ".join(key): round(float(value), 2) for key, value in spill.items()})
+
+
+def each(way, when=end):
+    """One number a training, over tasks and seeds; none where it was not trained."""
+    return np.concatenate([np.atleast_1d(when.get((kind, way), [])) for kind in JUDGED])
+
+
+seeds = gate("seeds (FAST trains one)", measured([len(SEEDS)] * 2), at_least=3)
+learns = gate("LoRA: share right", measured(each("LoRA")), at_least=0.5)
+
+
+def steady(*names):
+    """Gates: half the steps gave the same."""
+    return [
+        converged(each(way), each(way, half), within=0.2, name=f"share right, {way}")
+        for way in names
+        if half
+    ]
+
+
+ready = seeds.passed and learns.passed
+own, gain = each("selected heads"), each("selected heads") - each("selected heads", before)
+v_lora = claims["matches-lora"].judge(
+    measured(gain / (each("LoRA") - each("LoRA", before))) if ready else None,
+    gate=[seeds, learns, *steady("selected heads", "LoRA")],
+)
+v_local = claims["localisation"].judge(
+    measured(own - each("other task's heads")) if ready else None,
+    gate=[seeds, learns, *steady("selected heads", "other task's heads")],
+)
+v_random = claims["better-than-random"].judge(
+    measured(own - each("random heads")) if ready else None,
+    gate=[seeds, learns, *steady("selected heads")],
+)
+print(v_lora, v_local, v_random, sep="\n")
+
+# %% [markdown]
+# To be read with the numbers above.
+#
+# ## Verdicts
+
+# %%
+verdicts(
+    "21-task-embeddings",
+    [v_works, v_ten, v_transfer, v_learn, v_vector, v_layers, v_lora, v_local, v_random],
+    model=MODEL,
+    fast=FAST,
+)
+
+# %% [markdown]
+# ## What to remember
+#
+# To be read with the numbers above.

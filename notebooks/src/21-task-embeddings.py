@@ -388,6 +388,7 @@ ways = {
     "other task's heads": dict(how="offsets", lr=0.2),
     "random heads": dict(how="offsets", lr=0.2),
 }
+# %%
 end, half, before, numbers, spill = {}, {}, {}, {}, {}
 for kind, another in (("past", "antonym"), ("antonym", "past")):
     heads = {
@@ -450,6 +451,7 @@ def steady(*names):
     ]
 
 
+# %%
 ready = seeds.passed and learns.passed
 own, gain = each("selected heads"), each("selected heads") - each("selected heads", before)
 v_lora = claims["matches-lora"].judge(

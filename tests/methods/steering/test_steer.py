@@ -298,6 +298,31 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
     assert share(50.0) < share(0.0)
 
 
+def test_prompts_of_their_own_test_and_all_others_train(any_tiny, ioi, other):
+    """`halfway` is the mix of half the steps, and `means` is what is injected."""
+    train, test = other[:6], other[6:]
+    learned, short = (
+        interp.methods.steering.soft_injection(
+            any_tiny, ioi, train, heldout=test, steps=steps, metric="log_prob"
+        )
+        for steps in (6, 3)
+    )
+    assert learned.trained == tuple(range(6)) and learned.heldout == tuple(range(4))
+    np.testing.assert_allclose(
+        learned.score.sel(mix="halfway").examples, short.score.sel(mix="learned").examples
+    )
+    assert not np.allclose(
+        learned.score.sel(mix="halfway").examples, learned.score.sel(mix="learned").examples
+    )
+    means = run(any_tiny, ioi, keep=["L*H*.z@-1"]).kept["L*H*.z@-1"].mean(2)
+    torch.testing.assert_close(learned.means, means, atol=1e-5, rtol=1e-4)
+    mixed = interp.methods.steering.injection_interventions(any_tiny, learned.means, learned.mix)
+    by_hand = test.with_metric("log_prob").metric(run(any_tiny, test, mixed).logits)
+    np.testing.assert_allclose(
+        learned.score.sel(mix="learned").examples, by_hand.numpy(), atol=1e-4
+    )
+
+
 # --- wrong input ----------------------------------------------------------------------------------
 
 
@@ -387,6 +412,14 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
             "comes twice",
         ),
         (lambda m, t, d: interp.methods.steering.soft_injection(m, t, t[:2]), "4 prompts"),
+        (
+            lambda m, t, d: interp.methods.steering.soft_injection(m, t, t, heldout=t[:2]),
+            "heldout= is trained on as well",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.soft_injection(m, t, t, heldout="the dog"),
+            "heldout is a task",
+        ),
     ],
 )
 def test_wrong_input_is_one_sentence(any_tiny, ioi, clean_less_corrupted, call, says):

@@ -15,7 +15,12 @@
 # instruction once the model has read it? If it is in what the attention heads write at the last token, we should be able to
 # average it, keep it, and put it into a prompt without any example.
 #
-# **What we found.** A learned mix of the heads' outputs brings the task into a prompt without examples.
+# **What we found.** A learned mix of head outputs does in this model what ten examples do. Without examples none of the test
+# words is right. With the mean of twelve few-shot prompts mixed into the heads at the last token, by shares that were
+# learned on twenty words, 87 % are right; with ten examples in the prompt 85 %. That the mix beats the prompt, as it does
+# in the paper, we did not see. Learning pays most where simpler ways fail: for capitals a function vector and an even mix get
+# nothing right, and the learned mix 17 of 19. Trained offsets of eight heads reach 87 % of what LoRA gains with a hundredth of
+# its numbers, and more than offsets of random heads; heads that were selected for another task do as well.
 #
 # 15 minutes · intermediate · you should know what an attention head writes, and what LoRA is
 
@@ -57,9 +62,10 @@ claims
 # %% [markdown]
 # ## Five tasks
 #
-# Two are forms of a verb, two are facts about a country, one is the opposite of a word. The question mark of the prompt
-# is not decoration: the first token of a text is this model's resting place for attention, and a word that stands there is
-# lost. So the word comes after "Q:".
+# Two are forms of a verb, two are facts about a country, one is the opposite of a word. The "Q:" of the prompt is not
+# decoration: the first token of a text is this model's resting place for attention, and a word that stands there loses its
+# content. `interp` puts `<|im_start|>` first where it reads a string. Another program, or a list of token ids, may not, and
+# with "Q:" before the word it does not matter.
 
 # %%
 model = interp.load(MODEL)
@@ -75,8 +81,7 @@ for kind in KINDS:
 # %% [markdown]
 # ### Exercise 1: a prompt that keeps its word
 #
-# Write the prompt for one word, without examples. The check knows three mistakes; the next cells show what the worst of them
-# costs.
+# Write the prompt for one word, without examples. The check knows three mistakes.
 
 
 # %%
@@ -91,7 +96,7 @@ def ask(word):
 def check_prompt(prompt, word="go", answer="went"):
     """What is wrong with a prompt."""
     if prompt.startswith(word):
-        return "✘ the word comes first: attention rests on the first token, whose content is lost"
+        return "✘ the word comes first: where nothing is put before it, its content is lost"
     if prompt.endswith(" "):
         return "✘ it ends in a space: the answer's token is ' went', with its space"
     if answer in prompt:
@@ -280,7 +285,20 @@ v_layers = claims["many-layers"].judge(
 print(v_works, v_ten, v_learn, v_vector, v_layers, sep="\n")
 
 # %% [markdown]
-# To be read with the numbers above.
+# Without examples nothing is right in any task. The learned mix (fourth column) is right where ten examples are (fifth), task by
+# task: 87 % of the words against 85 %, a difference of 0.02 with an interval from -0.03 to 0.08. So the first claim holds, and
+# the second does not: it could have been seen, since ten examples leave 15 % of the words, but "as good as" is all that
+# these 99 words say. That it is the task that is injected, another task's embedding shows: with the same shares it gives
+# 16 %.
+#
+# Two things are learned from the columns between. An even mix of one half does well for verbs and nothing for
+# capitals, so *which* heads are mixed matters: learning brings 42 points. Whether the shares are soft matters
+# little: rounded to 0 or 1 they lose 2 points (interval 0 to 5). And a function vector in one layer does half of the work
+# (55 %; with another task's vector no word is right), most of it for verbs and languages.
+#
+# The function vector changed once. A first short run made it of two prompts, and it got 2 of 24 words right; it is made of
+# six here, as when it was tried out on training words. Its threshold is the one from before.
+#
 #
 # ## Which heads, and do they serve other tasks?
 #
@@ -339,7 +357,11 @@ v_transfer = claims["transfer"].judge(
 print(v_transfer)
 
 # %% [markdown]
-# To be read with the numbers above.
+# Read the matrix by rows. Verbs are right whoever's shares are used (0.80 to 1), opposites hardly with any but their own (0.1 to
+# 0.4), and capitals need their own, too: with the shares of languages, which are facts of a country as well, 0.32. So shares of
+# a similar task are better than others by 0.11 (interval 0.05 to 0.18), which is the direction of the claim and less than
+# the 0.2 that we asked for. In this model shares carry over to *easy* tasks, from anywhere.
+#
 #
 # ## Offsets of eight heads against LoRA
 #
@@ -397,7 +419,11 @@ for kind, another in (("past", "antonym"), ("antonym", "past")):
         "random heads": drawn_heads[kind],
     }
     for way, how in ways.items():
-        if FAST and (kind, way) not in (("past", "LoRA"), ("past", "selected heads")):
+        if FAST and (kind, way) not in (
+            ("past", "LoRA"),
+            ("past", "selected heads"),
+            ("antonym", "LoRA"),
+        ):
             continue  # a short run trains, to see that it can, and judges nothing trained
         how = {**how, **({"heads": heads[way]} if way in heads else {})}
         found = tuned(kind, STEPS, **how)
@@ -469,7 +495,15 @@ v_random = claims["better-than-random"].judge(
 print(v_lora, v_local, v_random, sep="\n")
 
 # %% [markdown]
-# To be read with the numbers above.
+# Offsets of the selected heads are right in 82 % of the words, LoRA in 93 %: 0.87 of its gain (interval 0.78 to 0.95), with 113
+# times fewer numbers. That is "comparable" by less than the 0.95 we asked for. They beat as many random heads by 22
+# points. But the other task's heads do as well (86 %): selection finds heads that are good for many tasks, and four of
+# the eight are the same for both. A task that is less like ours might tell them apart.
+#
+# And look at the last line. On ordinary prose all these models now differ from the one before by 2.5 nats a token and
+# more, offsets more than LoRA: an offset that is added at every token turns the whole model into one that answers with
+# a past tense. The learned mix changes nothing but the last token of the prompts that it is put into.
+#
 #
 # ## Verdicts
 
@@ -484,4 +518,39 @@ verdicts(
 # %% [markdown]
 # ## What to remember
 #
-# To be read with the numbers above.
+# - What ten examples tell the model stands, on average, in what its heads write at the last token. It can be kept and put
+#   back without them.
+# - A mean carries the task and no word. So the heads that read *this* word must be left alone, which is what the shares learn:
+#   with one half everywhere the model knows no capital.
+# - Try the simple thing beside the learned one. Hard shares are as good as soft ones here; an even mix is not.
+# - Heads that beat random ones need not be a task's own. Put the heads of another task beside them.
+# - Ask what a change does elsewhere. Right answers on the task say nothing of the rest of the model.
+#
+# ## What did not reproduce, and what was not tried
+#
+# - **Better than ten examples.** The paper's gain is a mean of 57 tasks, many of them long and hard, with models thirty times as
+#   large and larger. Five tasks that ten examples nearly solve leave 15 points; to tell a gain of 5 points from none takes
+#   about 250 words.
+# - **Localisation.** Two tasks, three seeds, 20 steps. Both are one word in, one word out, so their heads may well be the same. More tasks
+#   of different kinds would decide it.
+# - **One draw of words and of demonstrations.** The shares start at one half and see all words at each step, so nothing else is drawn;
+#   another draw of the words may move a task by a word or two.
+# - **Heads of the first step** were chosen by 12 words and 20 steps, with a price on size that was set on two other tasks. With a
+#   small price all vectors grew equally long, and the ranking meant nothing.
+# - **Random heads** were not trained for half the steps; that their training had settled is not known.
+# - Natural text, other models, and vectors that are not learned (inference-time intervention), with which LoFiT compares
+#   itself as well.
+#
+# ## Try it
+#
+# - Put a task into a sentence: `interp.generate(model, "The opposite of summer is", steering.injection_interventions(model,
+#   learned["antonym"].means, learned["antonym"].mix), max_new_tokens=1)`.
+# - Mix only some layers: `heads=[f"L{layer}H*" for layer in range(10, 25)]` in `soft_injection`. What do capitals need?
+# - Make the shares sparse: `l1=1.0`. How few heads carry a task?
+#
+# ## Further reading
+#
+# - Todd et al. 2023, "Function Vectors in Large Language Models", arXiv 2310.15213.
+# - Hendel et al. 2023, "In-Context Learning Creates Task Vectors", arXiv 2310.15916.
+# - Li et al. 2023, "Inference-Time Intervention: Eliciting Truthful Answers from a Language Model", arXiv 2306.03341.
+# - Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685.

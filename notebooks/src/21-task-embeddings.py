@@ -236,9 +236,8 @@ interp.plots.heatmap(
     centred=False,
 )
 
+
 # %%
-
-
 def all_words(name):
     """One number a test word, over all tasks."""
     return np.concatenate([of[kind][name] for kind in KINDS])

@@ -15,5 +15,8 @@ from interp.replications.head_codes import head_codes as head_codes
 from interp.replications.head_codes import head_pair_scores as head_pair_scores
 from interp.replications.loss_depth import loss_depth as loss_depth
 from interp.replications.loss_depth import split_windows as split_windows
+from interp.replications.sparsity import Silenced as Silenced
+from interp.replications.sparsity import activation_sparsity as activation_sparsity
+from interp.replications.sparsity import pruned as pruned
 from interp.replications.two_parameter_icl import two_parameters as two_parameters
 from interp.replications.write_regression import write_regression as write_regression

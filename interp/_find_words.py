@@ -30,6 +30,14 @@ FEATURES, WEIGHTS = "interp.features.", "interp.methods.weights."
 ATTENTION, STEERING = "interp.methods.attention.", "interp.methods.steering."
 TABLE = (
     _row(
+        "prune weights | weight pruning | magnitude pruning | sparse weights | n:m sparsity | 2:4",
+        "interp.replications.pruned",
+    ),
+    _row(
+        "activation sparsity | cett | silence neurons | inactive neurons | share of active neurons",
+        "interp.replications.activation_sparsity",
+    ),
+    _row(
         "logit attribution | dla | direct effect | direct logit attribution",
         "interp.logit_attribution",
     ),

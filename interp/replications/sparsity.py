@@ -214,7 +214,7 @@ def activation_sparsity(
     for layer in range(bridge.dims(model).n_layers):
         part = bridge.linear(model, layer, "out")
         if part is not None:
-            weight = part.weight.detach()
+            weight = part.weight.detach().float()
             outputs[layer] = weight if bridge.transposed(part) else weight.T  # [neuron d_model]
     if not outputs:
         raise ValueError(f"{bridge.name(model)!r} has no MLP with plain output weights")

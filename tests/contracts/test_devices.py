@@ -297,6 +297,10 @@ VERBS = {
     "write_regression": lambda m, t: interp.replications.write_regression(
         m, t, "mlp.1@END", heldout=t
     ),
+    "pruned": lambda m, t: interp.run(interp.replications.pruned(m, 0.5, by="random"), t).logits,
+    "activation_sparsity": lambda m, t: interp.replications.activation_sparsity(
+        m, ids(), fit=ids(4), errors=[0, 0.2], by="random"
+    ),
     "task.behaviour": lambda m, t: t.behaviour(m),
     "task.answered": lambda m, t: t.with_metric("rank").clean_metric(m),
     "edits.reweight": lambda m, t: edited(m, t, interp.edits.reweight({0: 0.5})),

@@ -7,7 +7,36 @@
 # ---
 
 # %% [markdown]
-# # Sparsity
+# # Sparsity: what can a model do without?
+#
+# Papers: Jaiswal et al. 2023, "The Emergence of Essential Sparsity in Large Pre-trained Models: The Weights that Matter", arXiv 2306.03805; Luo et al. 2024, "Sparsing Law: Towards Large Language Models with Greater Activation Sparsity", arXiv 2411.02335
+#
+# **The question.** A language model of 135 million weights: how many of them can be set to zero before it breaks? Does it break
+# all at once, and which of its abilities goes first? And of the neurons, how many does it need for one word?
+#
+# **A picture.** Take the smallest stones out of a wall. At first nothing happens. Then the wall bends, and at some point it is
+# no wall any more. Taking stones at random is another matter: the wall falls at the first few.
+#
+# *Before you run anything: what share of the weights, smallest first, would you dare to remove without retraining? And would
+# the model first forget capitals, lose track of names, stop finding a word in a text, or write bad English?*
+#
+# **What we found.** WHAT
+#
+# 12 minutes · beginner · you should know what a loss in nats and an MLP's neuron are
+
+# %% [markdown]
+# ## What the authors did, and what we did
+#
+# | | the authors | here |
+# | --- | --- | --- |
+# | weights: models | BERT and other language and vision transformers, Vicuna-7B | SmolLM2-135M, whose weights were stored in four bits |
+# | what is removed | the smallest weights of attention and MLPs, in the model as a whole (their code) | the same matrices; the share is taken in each matrix, and beside that in the model as a whole |
+# | retrained | no | no |
+# | what is measured | accuracy on tasks | loss on text, logit differences on three tasks |
+# | neurons: models | trained by them, 0.1 to 1.2 billion weights, gated MLPs | SmolLM2-135M (gated), and networks of two layers trained here (not gated) |
+# | metric | PPL-p %: the share of neurons silenced when perplexity has grown by p % | the same |
+#
+# The left column is from the abstracts and the authors' code.
 
 # %% tags=["parameters"]
 MODEL = "smollm2-135m"
@@ -29,7 +58,12 @@ claims = load_claims("25-sparsity")
 claims
 
 # %% [markdown]
-# ## Gates
+# ## A text, and three abilities
+#
+# The text is prose of our own, in chunks of 48 tokens. The abilities are `names` (who got the drink? the other one of two
+# people), `capitals`, and `needle` (a sentence hidden in a text, asked for at its end). All are measured as a logit
+# difference: how far the right answer is ahead of a wrong one, zero when the model does not know. Where a knee lies, and
+# which ability goes first, is found on one half of texts and prompts and judged on the other.
 
 # %%
 model = interp.load(MODEL)
@@ -55,7 +89,43 @@ able = [
 print(*able, sep="\n")
 
 # %% [markdown]
+# ## Exercise 1: two of every four
+#
+# Some processors multiply twice as fast if two of every four neighbouring weights are zero (the 2:4 pattern). Which two
+# should go? Write the function for one group of weights.
+
+
+# %%
+def without_smallest(weights, n):
+    """The weights of one group, the n smallest of them set to zero."""
+    kept = np.array(weights, dtype=float)
+    ### BEGIN SOLUTION
+    ### STUB: kept[:n] = 0
+    kept[np.argsort(np.abs(kept))[:n]] = 0
+    ### END SOLUTION
+    return kept
+
+
+def check_group(function):
+    """What is right or wrong about the function."""
+    given = [0.1, -2.0, -0.3, 1.0]
+    found = list(function(given, 2))
+    if found == [0, -2, 0, 1]:
+        return "Right: the two nearest to zero are gone, and the largest, -2, is still there."
+    if found == [0.1, 0, 0, 1]:
+        return "-2 is the largest weight of the four, and it is gone: small means near to zero."
+    if found == [0, -2, 0, 1][::-1] or 0 not in found:
+        return "Two of the four should be zero, and the others should stay where they were."
+    return f"{given} became {found}; the two nearest to zero, 0.1 and -0.3, should be gone."
+
+
+print(check_group(without_smallest))
+
+# %% [markdown]
 # ## Removing the smallest weights
+#
+# Now the whole model. Each time a copy of it is made and a share of the weights of attention and MLPs is set to zero;
+# embeddings and norms stay, and nothing is trained afterwards.
 
 # %%
 LEVELS = [0, 0.2, 0.35, 0.5] if FAST else [0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5]
@@ -97,6 +167,26 @@ whole = others([] if FAST else [0.3, 0.4], within="model")
 two_four = others([] if FAST else [0.5], within=4)
 
 # %%
+COMMON = [0, *FEW]  # levels at which weights were removed at random as well
+shared = [k for k, level in enumerate(COMMON) if level in LEVELS]
+pair = [
+    by_size["judge"]["text"][:, [LEVELS.index(COMMON[k]) for k in shared]],
+    at_random["judge"][:, shared],
+]
+bands = [[measured(one) for one in rows.T] for rows in pair]
+interp.plots.lines(
+    [rows.mean(0) for rows in pair],
+    [100 * COMMON[k] for k in shared],
+    placed=True,
+    interval=([[m.low for m in row] for row in bands], [[m.high for m in row] for row in bands]),
+    names=["smallest first", "at random"],
+    colours=[BLUE, ORANGE],
+    x_name="% of the weights removed",
+    unit="nats per token",
+    title="Loss on text without some of the weights",
+)
+
+# %%
 ways = {
     "smallest of each matrix": (LEVELS, by_size["judge"]["text"], BLUE),
     "smallest of every 8": ([0, *EIGHTHS], of_eight["judge"], GREEN),
@@ -104,8 +194,17 @@ ways = {
 }
 for name, (levels, rows, _) in ways.items():
     print(name, dict(zip(np.round(levels, 3).tolist(), rows.mean(0).round(2).tolist())))
-print("smallest of the model", whole["judge"].mean(0).round(2))
-print("2:4", two_four["judge"].mean(0).round(2))
+if not FAST:
+    print("smallest of the model", dict(zip((0, 0.3, 0.4), whole["judge"].mean(0).round(2))))
+    print("2:4", two_four["judge"].mean(0)[1].round(2))
+
+# %% [markdown]
+# RANDOM
+#
+# ## Is there a point at which it breaks?
+#
+# The paper speaks of a *sharp dropping point*. We draw two lines that meet at a knee, choose the knee that fits best on one
+# half of the text, and compare the slopes before and after it on the other half.
 
 
 # %%
@@ -142,7 +241,16 @@ knee_r, ratio_r = slopes([0, *FEW], at_random)
 knee_n, ratio_n = slopes([0, *EIGHTHS], of_eight) if EIGHTHS else (np.nan, None)
 v_drop = claims["drop"].judge(ratio, control=ratio_r)
 v_n = claims["n-of-m"].judge(ratio_n, gate=few)
-print(knee, knee_n, knee_r, ratio_r, v_drop, v_n, sep="\n")
+print("knees:", {"each matrix": knee, "every 8": knee_n, "at random": knee_r})
+print("slope before over slope after:", ratio, "at random:", ratio_r)
+print(v_drop, v_n, sep="\n")
+
+# %% [markdown]
+# DROP
+#
+# Two lines always have a knee, though, even if they are drawn through a smooth curve. So we ask whether they are the better
+# drawing: leave out one level, fit the others, and see how far off the level is that was left out. The rival is a power
+# curve, level + height · share^b, with one number less to choose.
 
 
 # %%
@@ -183,8 +291,32 @@ extra = at_random["judge"][:, 1 + FEW.index(0.2)] - text_rows["judge"][:, LEVELS
 v_which = claims["which-weights"].judge(measured(extra))
 print(v_corner, v_which, sep="\n")
 
+# %%
+fine, x, y = np.arange(0, 0.501, 0.01), np.array(LEVELS), text_rows["judge"].mean(0)
+ax = interp.plots.lines(
+    [[power(x, y, at) for at in fine], [lines(x, y, at) for at in fine]],
+    100 * fine,
+    placed=True,
+    names=["a power curve", "two lines"],
+    colours=[GREEN, PINK],
+    x_name="% of the weights removed, smallest first",
+    unit="nats per token",
+    title="Loss (dots), and two ways to draw it",
+)
+for mark in list(ax.lines):
+    mark.set_marker("")
+ax.plot(100 * x, y, "o", color=BLUE)
+
+# %% [markdown]
+# CORNER
+
 # %% [markdown]
 # ## Which ability dies first?
+#
+# Abilities and language have to be compared in one unit. For each of the three abilities it is the logit difference as a
+# share of the dense model's. For language it is the gain in nats over a model that knows how frequent words are and nothing
+# of the context (the mean of the model's own predictions): zero when the context is not used at all. The number is the
+# sparsity at which half is left.
 
 
 # %%
@@ -235,15 +367,13 @@ print(v_order, v_before, *(f"{name}: {v.measured}" for name, v in v_before.parts
 
 # %% tags=["cover"]
 if not FAST:
-    left = both / both[:, :, :1].mean(0)
-    ends = np.array(
-        [[(m.low, m.high) for m in map(measured, one.T)] for one in left.swapaxes(0, 1)]
-    )
+    draws = np.random.default_rng(0).integers(0, len(both), (1000, len(both)))
+    again = both[draws].mean(1)  # [draw ability level]
     interp.plots.lines(
-        left.mean(0),
+        both.mean(0) / both.mean(0)[:, :1],
         100 * np.array(LEVELS),
         placed=True,
-        interval=(ends[..., 0], ends[..., 1]),
+        interval=np.percentile(again / again[:, :, :1], [2.5, 97.5], axis=0),
         names=[*names, "language"],
         colours=[BLUE, PINK, GREEN, BLACK],
         x_name="% of the weights removed, smallest first",
@@ -252,7 +382,43 @@ if not FAST:
     )
 
 # %% [markdown]
-# ## Silencing neurons
+# ABILITIES
+#
+# ## Neurons that are silent for one word
+#
+# Weights that are removed are gone for every word. A neuron can also be silent for one word and speak at the next. With ReLU
+# many neurons give exactly zero. SmolLM2 has SiLU, which is hardly ever zero, so Luo and colleagues count a neuron as
+# silent if what it writes is small: its activation times the norm of its output weights. Each layer has one threshold, set
+# so that the silenced neurons together make up the same share of every layer's output (the *error*). The error is raised until
+# perplexity has grown by p %, and the share of silenced neurons is then the PPL-p % sparsity.
+#
+# ### Exercise 2: which neuron goes first?
+#
+# Write the function that names the neuron which a rising threshold silences first.
+
+
+# %%
+def silenced_first(activations, output_norms):
+    """The number of the neuron that a rising threshold silences first."""
+    ### BEGIN SOLUTION
+    ### STUB: return int(np.argmin(activations))
+    return int(np.argmin(np.abs(activations) * np.array(output_norms)))
+    ### END SOLUTION
+
+
+def check_neuron(function):
+    """What is right or wrong about the function."""
+    found = function([2.0, 0.5, -3.0], [0.1, 1.0, 1.0])
+    if found == 0:
+        return "Right: neuron 0 is active, but writes only 0.2; neuron 2 writes 3, minus or not."
+    if found == 1:
+        return "Neuron 1 has the smallest activation, but it writes more (0.5) than neuron 0."
+    if found == 2:
+        return "An activation of -3 is large: the threshold looks at sizes."
+    return f"{found!r} is the number of no neuron."
+
+
+print(check_neuron(silenced_first))
 
 # %%
 ERRORS = {
@@ -298,8 +464,30 @@ for by, of in costs.items():
     print(silenced[by].share.values.round(3), silenced[by].loss.values.round(3))
 print(v_silenced)
 
+# %%
+most = 100 * (np.exp(silenced["size"].loss.values - silenced["size"].loss.values[0]) - 1)
+cheap = most <= 20
+interp.plots.lines(
+    most[cheap],
+    100 * silenced["size"].share.values[cheap],
+    placed=True,
+    names=None,
+    guide=(np.ones(cheap.sum()), "1 % more"),
+    x_name="% of the neurons silenced, smallest first",
+    unit="% more perplexity",
+    title="What it costs to silence neurons",
+)
+
 # %% [markdown]
-# ## Neurons over training
+# SILENT
+#
+# ## Over training
+#
+# Does a network become more sparse while it learns? According to the paper it does with ReLU and it does the opposite with
+# SiLU. We train two-layer networks on words of documentation, three with ReLU and three with SiLU, at a constant learning
+# rate (the authors, too, look at the stage before it decays). As in their code, one error serves all checkpoints of a run.
+#
+# *Which of the two would you expect to use fewer neurons at the end?*
 
 # %%
 SEEDS, STEPS = [] if FAST else [0, 1, 2], 800
@@ -386,6 +574,8 @@ if SEEDS:
     )
 
 # %% [markdown]
+# TRAINING
+#
 # ## Verdicts
 
 # %%
@@ -395,3 +585,25 @@ verdicts(
     model=MODEL,
     fast=FAST,
 )
+
+# %% [markdown]
+# ## What to remember
+#
+# REMEMBER
+#
+# ## What did not reproduce, and what was not tried
+#
+# NOT
+#
+# ## Try it
+#
+# A model with half of its weights, and what it has to say: `half = interp.replications.pruned(model, 0.4)`, then
+# `interp.generate(half, "The old lighthouse", max_new_tokens=30)`. At which share does it begin to ramble?
+#
+# ## Further reading
+#
+# - Song et al. 2024, "ProSparse: Introducing and Enhancing Intrinsic Activation Sparsity within Large Language Models", arXiv
+#   2402.13516: SiLU exchanged for ReLU, and trained further.
+# - Zhang et al. 2024, "ReLU² Wins: Discovering Efficient Activation Functions for Sparse LLMs", arXiv 2402.03804: neurons
+#   counted by what they write.
+# - Yin et al. 2023, "Junk DNA Hypothesis", arXiv 2310.02277: small weights matter for hard tasks.

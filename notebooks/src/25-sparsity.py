@@ -51,7 +51,9 @@ from interp import toys
 from interp.replications import activation_sparsity, pruned
 from interp.studies import converged, gate, load_claims, measured, verdicts
 
-BLUE, ORANGE, GREEN, PINK, BLACK = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555"
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
+ABILITIES = {"names": "#cc79a7", "capitals": "#e69f00", "needle": "#56b4e9", "language": "#8c564b"}
+ACTS = {"ReLU": "#b2182b", "SiLU": "#6a3d9a"}
 
 # %%
 claims = load_claims("25-sparsity")
@@ -131,6 +133,7 @@ print(check_group(without_smallest))
 LEVELS = [0, 0.2, 0.35, 0.5] if FAST else [0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5]
 FEW = [0.1, 0.2, 0.4] if FAST else [0.1, 0.2, 0.3, 0.4]
 EIGHTHS = [] if FAST else [1 / 8, 2 / 8, 3 / 8, 4 / 8]
+TWO, HALF = ([], []) if FAST else ([0.3, 0.4], [0.5])
 
 
 def losses(other, half):
@@ -163,8 +166,8 @@ def others(levels, **how):
 
 at_random = others(FEW, by="random")
 of_eight = others(EIGHTHS, within=8)
-whole = others([] if FAST else [0.3, 0.4], within="model")
-two_four = others([] if FAST else [0.5], within=4)
+whole = others(TWO, within="model")
+two_four = others(HALF, within=4)
 
 # %%
 COMMON = [0, *FEW]  # levels at which weights were removed at random as well
@@ -188,15 +191,14 @@ interp.plots.lines(
 
 # %%
 ways = {
-    "smallest of each matrix": (LEVELS, by_size["judge"]["text"], BLUE),
-    "smallest of every 8": ([0, *EIGHTHS], of_eight["judge"], GREEN),
-    "at random": ([0, *FEW], at_random["judge"], ORANGE),
+    "smallest of each matrix": (LEVELS, by_size["judge"]["text"]),
+    "smallest of every 8": ([0, *EIGHTHS], of_eight["judge"]),
+    "smallest of every 4": ([0, *HALF], two_four["judge"]),
+    "smallest of the model": ([0, *TWO], whole["judge"]),
+    "at random": ([0, *FEW], at_random["judge"]),
 }
-for name, (levels, rows, _) in ways.items():
+for name, (levels, rows) in ways.items():
     print(name, dict(zip(np.round(levels, 3).tolist(), rows.mean(0).round(2).tolist())))
-if not FAST:
-    print("smallest of the model", dict(zip((0, 0.3, 0.4), whole["judge"].mean(0).round(2))))
-    print("2:4", two_four["judge"].mean(0)[1].round(2))
 
 # %% [markdown]
 # RANDOM
@@ -241,7 +243,7 @@ knee_r, ratio_r = slopes([0, *FEW], at_random)
 knee_n, ratio_n = slopes([0, *EIGHTHS], of_eight) if EIGHTHS else (np.nan, None)
 v_drop = claims["drop"].judge(ratio, control=ratio_r)
 v_n = claims["n-of-m"].judge(ratio_n, gate=few)
-print("knees:", {"each matrix": knee, "every 8": knee_n, "at random": knee_r})
+print(f"knees: {knee:.2f} (each matrix), {knee_n:.2f} (every 8), {knee_r:.2f} (at random)")
 print("slope before over slope after:", ratio, "at random:", ratio_r)
 print(v_drop, v_n, sep="\n")
 
@@ -285,7 +287,7 @@ if few.passed:
     corner = measured(
         text_rows["judge"], lambda rows: left_out(rows, lines) / left_out(rows, power), n_boot=200
     )
-    print({fit.__name__: left_out(text_rows["judge"], fit) for fit in (lines, power)})
+    print({fit.__name__: left_out(text_rows["judge"], fit).round(3) for fit in (lines, power)})
 v_corner = claims["corner"].judge(corner, gate=few)
 extra = at_random["judge"][:, 1 + FEW.index(0.2)] - text_rows["judge"][:, LEVELS.index(0.2)]
 v_which = claims["which-weights"].judge(measured(extra))
@@ -298,7 +300,7 @@ ax = interp.plots.lines(
     100 * fine,
     placed=True,
     names=["a power curve", "two lines"],
-    colours=[GREEN, PINK],
+    colours=[GREEN, GREY],
     x_name="% of the weights removed, smallest first",
     unit="nats per token",
     title="Loss (dots), and two ways to draw it",
@@ -306,6 +308,7 @@ ax = interp.plots.lines(
 for mark in list(ax.lines):
     mark.set_marker("")
 ax.plot(100 * x, y, "o", color=BLUE)
+ax.set_ylim(3, None)
 
 # %% [markdown]
 # CORNER
@@ -359,8 +362,8 @@ if not FAST:
         name: measured(both, lambda rows, k=k: halves(rows)[-1] - halves(rows)[k])
         for k, name in enumerate(names)
     }
-    print("found:", dict(zip(names, halves(skills["find"]).round(3))), order)
-    print("judged:", dict(zip([*names, "language"], halves(both).round(3))))
+    print("half is left at, found:", dict(zip(names, halves(skills["find"]).round(3).tolist())))
+    print("judged:", dict(zip([*names, "language"], halves(both).round(3).tolist())))
 v_order = claims["order"].judge(apart_order, gate=[prompts, *able])
 v_before = claims["before-language"].judge(before, gate=[prompts, *able])
 print(v_order, v_before, *(f"{name}: {v.measured}" for name, v in v_before.parts), sep="\n")
@@ -375,7 +378,7 @@ if not FAST:
         placed=True,
         interval=np.percentile(again / again[:, :, :1], [2.5, 97.5], axis=0),
         names=[*names, "language"],
-        colours=[BLUE, PINK, GREEN, BLACK],
+        colours=list(ABILITIES.values()),
         x_name="% of the weights removed, smallest first",
         unit="share left",
         title="What is left of three abilities and of language",
@@ -490,8 +493,8 @@ interp.plots.lines(
 # *Which of the two would you expect to use fewer neurons at the end?*
 
 # %%
-SEEDS, STEPS = [] if FAST else [0, 1, 2], 800
-SHOWN = (150, 200, 250, 300, 400, 550, 700, 800)
+SEEDS, STEPS = [] if FAST else [3, 4, 5], 1200
+SHOWN = (150, 200, 300, 400, 600, 800, 1000, 1200)
 recipe = toys.Recipe(
     "activation-sparsity",
     data="text_with_repeats",
@@ -503,7 +506,6 @@ recipe = toys.Recipe(
     warmup=50,
     checkpoints=SHOWN,
 )
-ACTS = {"ReLU": ORANGE, "SiLU": BLUE}
 runs = {
     act: toys.train_seeds(recipe.but(name=f"sparsity-{act}", model={"act": act.lower()}), SEEDS)
     for act in ACTS
@@ -553,7 +555,7 @@ if SEEDS:
     }
     apart = measured(difference[:, -1])
     for act in ACTS:
-        print(act, active[act].round(3), loss[act].round(3), [r[2] for r in trained[act]], sep="\n")
+        print(act, "active:", active[act].round(3), "loss at the end:", loss[act][:, -1].round(3))
 v_alike = claims["comparable"].judge(apart, gate=[enough, alike] if SEEDS else enough)
 v_trends = claims["trends"].judge(change, gate=[enough, *steady])
 print(v_alike, v_trends, *steady, sep="\n")

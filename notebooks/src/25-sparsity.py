@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Sparsity: what can a model do without?
 #
-# Papers: Jaiswal et al. 2023, "The Emergence of Essential Sparsity in Large Pre-trained Models: The Weights that Matter", arXiv 2306.03805; Luo et al. 2024, "Sparsing Law: Towards Large Language Models with Greater Activation Sparsity", arXiv 2411.02335
+# Paper: Jaiswal et al. 2023, "The Emergence of Essential Sparsity in Large Pre-trained Models: The Weights that Matter", arXiv 2306.03805; Luo et al. 2024, "Sparsing Law: Towards Large Language Models with Greater Activation Sparsity", arXiv 2411.02335
 #
 # **The question.** A language model of 135 million weights: how many of them can be set to zero before it breaks? Does it break
 # all at once, and which of its abilities goes first? And of the neurons, how many does it need for one word?
@@ -130,8 +130,8 @@ print(check_group(without_smallest))
 # embeddings and norms stay, and nothing is trained afterwards.
 
 # %%
-LEVELS = [0, 0.2, 0.35, 0.5] if FAST else [0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5]
-FEW = [0.1, 0.2, 0.4] if FAST else [0.1, 0.2, 0.3, 0.4]
+LEVELS = [0, 0.2, 0.35] if FAST else [0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5]
+FEW = [0.1, 0.2] if FAST else [0.1, 0.2, 0.3, 0.4]
 EIGHTHS = [] if FAST else [1 / 8, 2 / 8, 3 / 8, 4 / 8]
 TWO, HALF = ([], []) if FAST else ([0.3, 0.4], [0.5])
 
@@ -201,7 +201,9 @@ for name, (levels, rows) in ways.items():
     print(name, dict(zip(np.round(levels, 3).tolist(), rows.mean(0).round(2).tolist())))
 
 # %% [markdown]
-# RANDOM
+# With the smallest fifth of its weights gone the model writes as well as before (3.74 nats per token, 3.76 with all of them).
+# With a random *tenth* gone it is broken (8.3 nats), and with a fifth it is worse than a model that takes every token for
+# equally likely (13.5; that one has 10.8). So it is the size that makes weights dispensable, and not that there are so many.
 #
 # ## Is there a point at which it breaks?
 #
@@ -248,7 +250,14 @@ print("slope before over slope after:", ratio, "at random:", ratio_r)
 print(v_drop, v_n, sep="\n")
 
 # %% [markdown]
-# DROP
+# Before the knee, which the other half's text puts at 33 %, the loss rises 0.08 times as steeply as after it. By its own
+# null, equal slopes, that would have passed. But the claim had been given a control, the same number for random weights, and the control
+# tests nothing: without random weights the loss rises at once and *falls* again when nothing is left to break, so its slope
+# after the knee is negative and the ratio says nothing (-1.25). A control that tests nothing makes the row *not testable
+# here*. The sentence about N:M patterns was judged by the same number against equal slopes alone: it passes, barely
+# (0.198, where 0.2 is allowed). In groups of eight the loss rises earlier, since every group has to give up as many.
+# Two of every four, half of the weights, costs more (6.5 nats) than four of every eight (5.8) or half of each matrix (6.0). The
+# model as a whole, the authors' way, loses a little less (4.02 at 30 %, against 4.08 by matrix).
 #
 # Two lines always have a knee, though, even if they are drawn through a smooth curve. So we ask whether they are the better
 # drawing: leave out one level, fit the others, and see how far off the level is that was left out. The rival is a power
@@ -311,7 +320,9 @@ ax.plot(100 * x, y, "o", color=BLUE)
 ax.set_ylim(3, None)
 
 # %% [markdown]
-# CORNER
+# The power curve is the better drawing by far: a level that it has not seen is off by 0.07 nats, and with two lines by 0.22.
+# So there is no corner in the loss. It bends, and what looks like a point at which the model breaks depends on how
+# much loss one is ready to see: on our text 25 % of the weights cost 0.14 nats, 30 % cost 0.32, 40 % cost 0.88.
 
 # %% [markdown]
 # ## Which ability dies first?
@@ -364,6 +375,8 @@ if not FAST:
     }
     print("half is left at, found:", dict(zip(names, halves(skills["find"]).round(3).tolist())))
     print("judged:", dict(zip([*names, "language"], halves(both).round(3).tolist())))
+    for k, name in enumerate(names):
+        print(name, "right answer ahead:", (skills["judge"][:, k] > 0).mean(0).round(2))
 v_order = claims["order"].judge(apart_order, gate=[prompts, *able])
 v_before = claims["before-language"].judge(before, gate=[prompts, *able])
 print(v_order, v_before, *(f"{name}: {v.measured}" for name, v in v_before.parts), sep="\n")
@@ -385,7 +398,12 @@ if not FAST:
     )
 
 # %% [markdown]
-# ABILITIES
+# All three abilities are nearly whole with a fifth of the weights gone, and at 40 % each has lost more than language has. On the
+# judged prompts the names go first: half is left at 36 % of the weights removed, capitals at 39 %, the needle at 41 %,
+# language at 44 %. But this order is not to be trusted. On the other half of the prompts capitals went first and names last, so the row on
+# the order does not hold. The bands show why: names are a matter of the prompt, and at 35 % some prompts have lost all and others
+# nothing. What is certain is the ability against the language: names go before language (8.6 points of sparsity, interval 5.3 to 15), and
+# the needle goes a little before it (2.8 points). Loss on text, which pruning is usually judged by, is the last to show the damage.
 #
 # ## Neurons that are silent for one word
 #
@@ -482,7 +500,9 @@ interp.plots.lines(
 )
 
 # %% [markdown]
-# SILENT
+# With 1 % more perplexity 35 % of the neurons can be silent (interval 29 to 41), although SiLU is never zero. With 5 % more it
+# is 46 %, with 10 % it is 55 %. If neurons are silenced at random, as many in each layer, one in a thousand is all that 1 % allows. So
+# the metric works where nothing is exactly zero, as its authors say. The interval contains the 30 % that we asked for, though.
 #
 # ## Over training
 #
@@ -591,11 +611,26 @@ verdicts(
 # %% [markdown]
 # ## What to remember
 #
-# REMEMBER
+# - Magnitude is a good guide: a fifth of the weights, smallest first, costs nothing, and a random tenth breaks the model.
+# - A knee found by two lines is no proof of a knee. Hold the two lines against a smooth curve, on points that neither has seen.
+# - The loss on text is the last to show what pruning does. Test what the model is meant to do.
+# - An order found on sixteen prompts, or eight, may be the order of these prompts. Look at other ones before telling a story about circuits.
+# - A ratio is a poor control if what it is divided by can change its sign.
+# - "Sparse" needs a price. At 1 % more perplexity SmolLM2 needs two thirds of its neurons for a word, at 10 % less than half.
 #
 # ## What did not reproduce, and what was not tried
 #
-# NOT
+# - **A sharp dropping point** is not what we see in the loss: the paper looks at accuracies, which stay up until the right answer falls
+#   behind, and so fall more suddenly than a loss. Its sentence is *not testable here* only because of our own control. What would decide
+#   it: the same rule without that control, fixed beforehand, on accuracies of several hundred prompts.
+# - **The order of abilities** would need some hundred prompts of each kind; the bands of 16 are 10 points of sparsity wide.
+# - **Abrupt sparsification** during the training of BERT, and larger data leading to sparser models, were not tried; nor was any
+#   effect of width, depth or scale on the share of active neurons.
+# - **The weights had been stored in four bits.** Many are of equal size, and of these the first ones go.
+# - **Our small networks** have MLPs without a gate, 160,000 weights and a vocabulary of 500 words.
+# - FAST measures few levels and trains nothing; most rows are not tested there.
+# - **What was known.** See the head of the claims' file: another text's losses were known, and a first run with other networks.
+#   No threshold was changed after it.
 #
 # ## Try it
 #
@@ -604,6 +639,8 @@ verdicts(
 #
 # ## Further reading
 #
+# - Runwal, Pedapati and Chen 2024, "From PEFT to DEFT: Parameter Efficient Finetuning for Reducing Activation Density in
+#   Transformers", arXiv 2402.01911: a term in the loss that makes neurons silent.
 # - Song et al. 2024, "ProSparse: Introducing and Enhancing Intrinsic Activation Sparsity within Large Language Models", arXiv
 #   2402.13516: SiLU exchanged for ReLU, and trained further.
 # - Zhang et al. 2024, "ReLU² Wins: Discovering Efficient Activation Functions for Sparse LLMs", arXiv 2402.03804: neurons

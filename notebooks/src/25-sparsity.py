@@ -20,7 +20,12 @@
 # *Before you run anything: what share of the weights, smallest first, would you dare to remove without retraining? And would
 # the model first forget capitals, lose track of names, stop finding a word in a text, or write bad English?*
 #
-# **What we found.** WHAT
+# **What we found.** A fifth of the weights, smallest first, can go without a loss, while a random tenth breaks the model. After
+# that the loss bends upwards, and it does so smoothly: a power curve draws it better than two lines with a knee, so there is
+# no point at which this model breaks. Abilities go before language. Half of the ability to tell names apart is lost with 36 %
+# of the weights, half of the language with 44 %; which of three abilities goes first is another matter on other prompts.
+# Of the neurons, 35 % can be silent at any one word if perplexity may grow by 1 %. In networks
+# that we trained, the share of active neurons falls with ReLU (from 0.28 to 0.17) and rises with SiLU (from 0.36 to 0.51), as the paper says.
 #
 # 12 minutes · beginner · you should know what a loss in nats and an MLP's neuron are
 
@@ -404,6 +409,8 @@ if not FAST:
 # the order does not hold. The bands show why: names are a matter of the prompt, and at 35 % some prompts have lost all and others
 # nothing. What is certain is the ability against the language: names go before language (8.6 points of sparsity, interval 5.3 to 15), and
 # the needle goes a little before it (2.8 points). Loss on text, which pruning is usually judged by, is the last to show the damage.
+# And accuracy shows next to nothing: with half of the weights the right answer is still ahead of the wrong one in every needle,
+# in 81 % of the capitals and 62 % of the names.
 #
 # ## Neurons that are silent for one word
 #
@@ -596,7 +603,10 @@ if SEEDS:
     )
 
 # %% [markdown]
-# TRAINING
+# The two go opposite ways with every seed. With ReLU the share of active neurons falls from 0.28 at step 150 to 0.17 at step
+# 1,200, and with SiLU it rises from 0.36 to 0.51, while the losses stay within 0.02 nats of each other. Both numbers of the paper's sentence
+# come out in networks several hundred times smaller than its smallest. They had about settled (the numbers at half of the training are
+# within 0.05, ReLU's barely so); whether the curves follow the paper's power laws, eight points cannot say.
 #
 # ## Verdicts
 
@@ -621,7 +631,7 @@ verdicts(
 # ## What did not reproduce, and what was not tried
 #
 # - **A sharp dropping point** is not what we see in the loss: the paper looks at accuracies, which stay up until the right answer falls
-#   behind, and so fall more suddenly than a loss. Its sentence is *not testable here* only because of our own control. What would decide
+#   behind, and so may fall more suddenly than a loss. Its sentence is *not testable here* only because of our own control. What would decide
 #   it: the same rule without that control, fixed beforehand, on accuracies of several hundred prompts.
 # - **The order of abilities** would need some hundred prompts of each kind; the bands of 16 are 10 points of sparsity wide.
 # - **Abrupt sparsification** during the training of BERT, and larger data leading to sparser models, were not tried; nor was any

@@ -406,8 +406,8 @@ if not FAST:
 # All three abilities are nearly whole with a fifth of the weights gone, and at 40 % each has lost more than language has. On the
 # judged prompts the names go first: half is left at 36 % of the weights removed, capitals at 39 %, the needle at 41 %,
 # language at 44 %. But this order is not to be trusted. On the other half of the prompts capitals went first and names last, so the row on
-# the order does not hold. The bands show why: names are a matter of the prompt, and at 35 % some prompts have lost all and others
-# nothing. What is certain is the ability against the language: names go before language (8.6 points of sparsity, interval 5.3 to 15), and
+# the order does not hold. The bands show why: the loss of names differs most from prompt to prompt, and 16 prompts
+# are few. What is certain is the ability against the language: names go before language (8.6 points of sparsity, interval 5.3 to 15), and
 # the needle goes a little before it (2.8 points). Loss on text, which pruning is usually judged by, is the last to show the damage.
 # And accuracy shows next to nothing: with half of the weights the right answer is still ahead of the wrong one in every needle,
 # in 81 % of the capitals and 62 % of the names.

@@ -115,20 +115,26 @@ def test_nothing_tolerated_is_the_plain_loss(any_tiny):
     assert silenced.loss.dims == ("error",) and silenced.loss.examples.shape == (2, 5)
 
 
-def test_everything_tolerated_is_a_model_without_mlps(tiny):
-    def off(activation, seen):
-        activation = activation.clone()
-        activation[:, 1:] = 0
-        return activation
+def test_the_loss_is_that_of_the_edits_by_hand_and_the_first_position_keeps_its_neurons(tiny):
+    kept = interp.run(tiny, TOKENS, keep=[f"mlp.{n}.post" for n in range(3)]).kept
+    edits, counts = [], []
+    for layer in range(3):
+        weight = bridge.linear(tiny, layer, "out").weight.detach().T
+        acts = kept[f"mlp.{layer}.post"][:, 1:].flatten(0, 1)
+        limit, norms = _thresholds(acts, weight, [0.3])[0][0], weight.norm(dim=1)
 
-    # on the same tokens, so that no neuron lies above the largest of those that placed the limits
-    silenced = activation_sparsity(tiny, OTHER, fit=OTHER, errors=[1.0])
-    edits = [Intervention(f"mlp.{layer}.post", off) for layer in range(3)]
-    bare = interp.methods.text.cross_entropy(tiny, OTHER, edits)
-    first = silenced.share.values[0]
-    assert first > 0.95
-    if first == 1:
-        assert silenced.loss.examples[0] == pytest.approx(bare.examples, abs=1e-5)
+        def edit(activation, seen, limit=limit, norms=norms):
+            after = activation.clone()
+            off = activation[:, 1:].abs() * norms <= limit
+            after[:, 1:][off] = 0
+            counts.append(off.float().mean((1, 2)))
+            return after
+
+        edits.append(Intervention(f"mlp.{layer}.post", edit))
+    by_hand = interp.methods.text.cross_entropy(tiny, OTHER, edits)
+    silenced = activation_sparsity(tiny, OTHER, fit=TOKENS, errors=[0.3])
+    assert silenced.loss.examples[0] == pytest.approx(by_hand.examples, abs=1e-5)
+    assert silenced.share.examples[0] == pytest.approx(sum(counts).numpy() / 3, abs=1e-6)
 
 
 def test_the_silenced_part_of_a_layer_is_the_error_tolerated(tiny):

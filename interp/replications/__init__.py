@@ -4,6 +4,7 @@
 | --- | --- |
 | `loss_depth` | 02: at which depth something is lost, and the windows on either side |
 | `write_regression` | 03: how much of a component's write is a weighted sum of earlier writes |
+| `talking_heads` | 06: what passes from a head's write to a later head's query, by directions |
 | `head_codes` | 08: heads found from sparse codes of what they write |
 | `context_awareness` | 15: instructions that need a given passage, and others |
 | `sink_calibration`, `calibration_items` | 12: heads whose attention is scaled, and four tasks |

@@ -1,24 +1,28 @@
-"""Talking heads: what a head's query makes of changes in the stream, and the parts of a head's write.
+"""What a head's query makes of changes in the stream, and the parts of what a head writes.
 
-Merullo, Eickhoff and Pavlick 2024, arXiv 2406.09519.
+For Merullo, Eickhoff and Pavlick 2024, arXiv 2406.09519.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp import interventions, sites
+from interp import interventions
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.engine.forward import rotate, window
-from interp.methods.weights import composition, ov_qk
+from interp.methods.patching.suffix import suffix
+from interp.methods.weights import ov_qk
+from interp.methods.weights.composition import sender
+from interp.sites import Site
 
 
 @dataclass(frozen=True)
 class QueryView:
-    """What one head's query at END sees: the stream there, and how the scores follow from it.
+    """What one head's query at END reads, and how its attention follows from it.
 
     Attributes:
         stream: What the query reads at END.
@@ -33,78 +37,137 @@ class QueryView:
     def attention(
         self, change: Float[Tensor, "*more batch d"] | None = None
     ) -> Float[Tensor, "*more batch src"]:
-        """Attention from END once the change is added to what the query reads, and to nothing else.
+        """Attention from END once the change is added to what this query reads, and nowhere else.
 
         Example:
-            >>> query_view(model, task.clean, "L23H0").attention(other - own)
+            >>> view.attention(other_write - own_write)      # the direct path from the writer
         """
         x = self.stream if change is None else self.stream + change
         scale = (x.pow(2).mean(-1, keepdim=True) + self.eps).sqrt()
         return torch.einsum("...bd,bds->...bs", x / scale, self.reads).softmax(-1)
 
 
-@torch_defaults()
-def query_view(model: Model, tokens: Int[Tensor, "batch pos"], head: str) -> QueryView:
-    """A head's scores at END as a linear map of the normed stream there, exact for rotary models.
+@dataclass(frozen=True)
+class EndOfPrompt:
+    """One run's END: what heads' queries read there, what heads write there, and the logits.
 
-    With it the direct path from any writer to this query is one matrix product, so that thousands
-    of changes cost as much as one run.
+    Attributes:
+        views: A QueryView for each receiver.
+        writes: What each sender writes.
+        logits: The run's own.
+    """
+
+    views: dict[str, QueryView]
+    writes: dict[str, Float[Tensor, "batch d"]]
+    logits: Float[Tensor, "batch d_vocab"]
+
+
+@torch_defaults()
+def end_of_prompt(
+    model: Model,
+    tokens: Int[Tensor, "batch pos"],
+    receivers: Sequence[str] = (),
+    senders: Sequence[str] = (),
+) -> EndOfPrompt:
+    """What passes between heads at END: the receivers' scores there as a map of the normed stream.
+
+    With it the direct path from any writer to a query is one product, so that thousands of changes
+    cost no more than one run.
 
     Example:
-        >>> view = query_view(model, task.clean, "L23H0")
-        >>> view.attention().shape          # [batch src]
+        >>> end = end_of_prompt(model, task.clean, ["L23H0"], ["L20H0"])
+        >>> end.views["L23H0"].attention(-end.writes["L20H0"])       # [batch src]
 
     Args:
         model: A model with RMSNorm and rotary positions that the engine knows.
         tokens: Prompts of one length; END is the last token.
-        head: One head.
+        receivers: Single heads whose queries are asked for.
+        senders: Single heads whose writes are asked for.
 
     Raises:
-        ValueError: If the model has another norm, or positions that are not rotary.
+        ValueError: If there is a receiver, and the model has another norm or positions that are not
+            rotary.
     """
-    layer, index = ov_qk._one(model, head)
-    engine_model = ov_qk._engine(model, "query_view")
-    block = engine_model.layers[layer]
-    if block.norm1.kind == "ln" or not engine_model.rotations or block.rotary is None:
-        raise ValueError(
-            f"query_view reads models with RMSNorm and rotary positions, and {head} has another"
-            " norm or other positions (interp.path_patch works for every model)"
-        )
-    site = f"resid_pre.{layer}"
-    stream = interventions.run(model, tokens, keep=[site], last_only=True).kept[site].float()
-    normed = stream / (stream.pow(2).mean(-1, keepdim=True) + block.norm1.eps).sqrt()
-    q, k = (W[index] for W in ov_qk.query_key(model, layer))
-    length = tokens.shape[1]
-    reader = rotate(q[:, None, None], window(engine_model, length - 1, length), block.rotary)
-    keys = rotate((normed @ k)[:, :, None], window(engine_model, 0, length), block.rotary)
-    reads = torch.einsum("dh,bsh->bds", reader[:, 0, 0], keys[:, :, 0]) * block.scale
-    return QueryView(stream[:, -1], reads, block.norm1.eps)
+    places = {head: ov_qk._one(model, head) for head in receivers}
+    layers = sorted({layer for layer, _ in places.values()})
+    engine_model = ov_qk._engine(model, "end_of_prompt")
+    blocks = engine_model.layers
+    for layer in layers:
+        turned = engine_model.rotations and blocks[layer].rotary is not None
+        if blocks[layer].norm1.kind == "ln" or not turned:
+            raise ValueError(
+                "end_of_prompt reads queries of models with RMSNorm and rotary positions, which"
+                f" layer {layer} does not have (interp.path_patch works for every model)"
+            )
+    streams, wrote = [f"resid_pre.{layer}" for layer in layers], [f"{h}@END" for h in senders]
+    out = interventions.run(model, tokens, keep=[*streams, *wrote], last_only=True)
+    views = {}
+    for layer in layers:
+        stream, norm = out.kept[f"resid_pre.{layer}"].float(), blocks[layer].norm1
+        normed = stream / (stream.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
+        Q, K = ov_qk.query_key(model, layer)
+        for head in (h for h, place in places.items() if place[0] == layer):
+            q, k = (W[places[head][1]] for W in (Q, K))
+            reads = _scores_from(model, layer, q, normed @ k)
+            views[head] = QueryView(stream[:, -1], reads * blocks[layer].scale, norm.eps)
+    written = {h: out.kept[at].reshape(len(tokens), -1) for h, at in zip(senders, wrote)}
+    return EndOfPrompt(views, written, out.logits.reshape(len(tokens), -1))
 
 
-@torch_defaults()
-def writes(
-    model: Model, tokens: Int[Tensor, "batch pos"], heads: list[str]
-) -> dict[str, Float[Tensor, "batch d"]]:
-    """What each of these heads writes at END."""
-    keep = [f"{head}@END" for head in heads]
-    kept = interventions.run(model, tokens, keep=keep, last_only=True).kept
-    return {head: kept[site].reshape(len(tokens), -1) for head, site in zip(heads, keep)}
+def _scores_from(
+    model: Model, layer: int, q: Float[Tensor, "d d_head"], keys: Float[Tensor, "batch pos d_head"]
+) -> Float[Tensor, "batch d pos"]:
+    """The matrix from END's normed stream to its scores, both sides turned by their positions."""
+    engine_model, length = ov_qk._engine(model, "end_of_prompt"), keys.shape[1]
+    which = engine_model.layers[layer].rotary
+    last, every = (window(engine_model, first, length) for first in (length - 1, 0))
+    reader = rotate(q[:, None, None], last, which)[:, 0, 0]
+    return torch.einsum("dh,bsh->bds", reader, rotate(keys[:, :, None], every, which)[:, :, 0])
 
 
 @torch_defaults()
 def components(model: Model, head: str) -> Float[Tensor, "component d"]:
-    """The directions that a head writes to, by its OV's singular values, largest first.
+    """The directions a head writes to: its OV's right singular vectors, the largest value first.
 
-    Its every write is a sum along them: `write @ components.mT @ components` is the write itself.
+    All that the head writes is a sum along them: `write @ components.T @ components == write`.
     """
     (site,) = ov_qk.heads_of(model, head)
-    return torch.linalg.svd(
-        composition.sender(model, site).double(), full_matrices=False
-    ).Vh.float()
+    written = sender(model, site).double()
+    return torch.linalg.svd(written, full_matrices=False).Vh.float()
 
 
-def parts(
-    write: Float[Tensor, "batch d"], directions: Float[Tensor, "component d"]
-) -> Float[Tensor, "component batch d"]:
-    """The part of a write along each of some orthonormal directions."""
-    return torch.einsum("bd,cd->cb", write, directions)[..., None] * directions[:, None]
+def along(
+    write: Float[Tensor, "batch d"], directions: Float[Tensor, "k d"]
+) -> Float[Tensor, "batch d"]:
+    """The part of a write in the space of some orthonormal directions."""
+    return write @ directions.T @ directions
+
+
+@torch_defaults()
+def scaled_logits(
+    model: Model,
+    tokens: Int[Tensor, "batch pos"],
+    head: str,
+    edits: Sequence[tuple[Float[Tensor, "k d"], float]],
+    ids: Int[Tensor, "batch n"],
+) -> Float[Tensor, "edit batch n"]:
+    """Logits at END when a head's write there is scaled along some directions, one row an edit.
+
+    Example:
+        >>> scaled_logits(model, task.clean, "L20H0", [(components(model, "L20H0")[:2], 4.0)], ids)
+
+    Args:
+        model: A loaded model.
+        tokens: Prompts of one length.
+        head: The head whose write at END is edited; at other positions it writes as before.
+        edits: (orthonormal directions, factor); a factor of 1 changes nothing.
+        ids: Tokens of each prompt whose logits are asked for.
+
+    Cost:
+        Three runs, and for each edit END alone from the head's layer on.
+    """
+    wrote = end_of_prompt(model, tokens, senders=[head]).writes[head]
+    at = Site("attn", "out", Site.parse(head).layer, pos=-1)
+    rest = suffix(model, at, tokens, tokens, {})
+    changed = [rest.base + (factor - 1) * along(wrote, v).to(rest.base) for v, factor in edits]
+    return rest.logits(torch.stack(changed), torch.arange(len(tokens)), ids)

@@ -34,10 +34,10 @@ class QueryView:
     reads: Float[Tensor, "batch d src"]
     eps: float
 
-    def attention(
-        self, change: Float[Tensor, "*more batch d"] | None = None
-    ) -> Float[Tensor, "*more batch src"]:
+    def attention(self, change: Float[Tensor, "..."] | None = None) -> Float[Tensor, "... src"]:
         """Attention from END once the change is added to what this query reads, and nowhere else.
+
+        The change is [... batch d], or anything that broadcasts to it.
 
         Example:
             >>> view.attention(other_write - own_write)      # the direct path from the writer
@@ -148,7 +148,7 @@ def scaled_logits(
     model: Model,
     tokens: Int[Tensor, "batch pos"],
     head: str,
-    edits: Sequence[tuple[Float[Tensor, "k d"], float]],
+    edits: Sequence[tuple[Float[Tensor, "_ d"], float]],
     ids: Int[Tensor, "batch n"],
 ) -> Float[Tensor, "edit batch n"]:
     """Logits at END when a head's write there is scaled along some directions, one row an edit.

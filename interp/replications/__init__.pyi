@@ -4,8 +4,8 @@ from interp.replications import context_awareness as context_awareness
 from interp.replications import out_of_context_reasoning as out_of_context_reasoning
 from interp.replications import sink_calibration as sink_calibration
 from interp.replications import superposition_scaling as superposition_scaling
-from interp.replications import task_embeddings as task_embeddings
 from interp.replications import talking_heads as talking_heads
+from interp.replications import task_embeddings as task_embeddings
 from interp.replications import two_parameter_icl as two_parameter_icl
 from interp.replications.feature_hierarchy import feature_hierarchy as feature_hierarchy
 from interp.replications.feature_hierarchy import shared_neurons as shared_neurons

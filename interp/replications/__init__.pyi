@@ -1,6 +1,7 @@
 from interp.replications import associative_memory as associative_memory
 from interp.replications import calibration_items as calibration_items
 from interp.replications import context_awareness as context_awareness
+from interp.replications import multiple_choice as multiple_choice
 from interp.replications import out_of_context_reasoning as out_of_context_reasoning
 from interp.replications import sink_calibration as sink_calibration
 from interp.replications import superposition_scaling as superposition_scaling

@@ -40,6 +40,7 @@ def letters(
     n: int,
     seed: int,
     *,
+    options: int = 4,
     labels: str = LETTERS,
     shuffled: bool = False,
     donors: bool = False,
@@ -52,30 +53,41 @@ def letters(
     Args:
         model: A model, or its tokenizer.
         words: What the options are drawn from, one token each.
-        n: How many prompts; each place is right in a quarter of them.
+        n: How many prompts; each place is right equally often.
         seed: Draws words and labels.
+        options: How many options a prompt has.
         labels: The options' labels.
-        shuffled: Draw four of them in any order; otherwise the first four in order.
+        shuffled: Draw as many of them in any order; otherwise the first ones in order.
         donors: In place of each prompt a second one with the same words in another order, which
             asks for another word, at another place than both words have in the first.
 
     Returns:
-        Prompts of one length, with the labels "place" ("0" to "3"), the right option's, "names",
-        the four labels, and, of donors, "word": where the donor's right word stands in the first.
+        Prompts of one length, with the labels "place", the right option's ("0" is the first),
+        "names", the options' labels, and, of donors, "word": where the donor's right word stands in
+        the first prompt.
+
+    Raises:
+        ValueError: If there are fewer words or labels than options, or fewer than three options
+            where donors are asked for.
     """
+    if not 2 <= options <= min(len(set(words)), len(labels)) or (donors and options < 3):
+        raise ValueError(
+            f"options={options}: at least two{', with donors three' if donors else ''}, and no more"
+            f" than the {len(set(words))} words and {len(labels)} labels, options=4"
+        )
     rng, again = random.Random(f"letters {seed}"), random.Random(f"donors {seed}")
     prompts, answers, wrong = [], [], []
     said: dict[str, list[str]] = {"place": [], "names": [], "word": []}
     for i in range(n):
-        options, place = rng.sample(list(words), 4), i % 4
-        names = rng.sample(labels, 4) if shuffled else list(labels[:4])
+        listed, place = rng.sample(list(words), options), i % options
+        names = rng.sample(labels, options) if shuffled else list(labels[:options])
         word = place
         if donors:
-            word, new = again.sample([k for k in range(4) if k != place], 2)
-            others = again.sample([o for k, o in enumerate(options) if k != word], 3)
-            options, place = [*others[:new], options[word], *others[new:]], new
-        lines = [f"{name}. {option}" for name, option in zip(names, options)]
-        prompts.append("\n".join([f"Which is {options[place]}?", *lines, "Answer:"]))
+            word, new = again.sample([k for k in range(options) if k != place], 2)
+            others = again.sample([o for k, o in enumerate(listed) if k != word], options - 1)
+            listed, place = [*others[:new], listed[word], *others[new:]], new
+        rows = [f"{name}. {option}" for name, option in zip(names, listed)]
+        prompts.append("\n".join([f"Which is {listed[place]}?", *rows, "Answer:"]))
         answers.append(f" {names[place]}")
         wrong.append([f" {name}" for k, name in enumerate(names) if k != place])
         for key, value in (("place", str(place)), ("names", "".join(names)), ("word", str(word))):
@@ -84,15 +96,15 @@ def letters(
 
 
 def chosen(task: Task, logits: Float[Tensor, "batch d_vocab"]) -> Int[Tensor, " batch"]:
-    """The place, 0 to 3, of the option whose letter is likeliest after each prompt."""
+    """The place of the option whose letter is likeliest after each prompt."""
     return _of_options(task, logits).argmax(-1)
 
 
 def lead(task: Task, logits: Float[Tensor, "batch d_vocab"]) -> Float[Tensor, " batch"]:
-    """The right letter's logit minus the mean of the other three."""
-    four, right = _of_options(task, logits), places(task)
-    own = four.gather(1, right[:, None])[:, 0]
-    return own - (four.sum(-1) - own) / 3
+    """The right letter's logit minus the mean of the others."""
+    each, right = _of_options(task, logits), places(task)
+    own = each.gather(1, right[:, None])[:, 0]
+    return own - (each.sum(-1) - own) / (each.shape[1] - 1)
 
 
 def places(task: Task, key: str = "place") -> Int[Tensor, " batch"]:
@@ -101,7 +113,7 @@ def places(task: Task, key: str = "place") -> Int[Tensor, " batch"]:
 
 
 def _of_options(task: Task, logits: Tensor) -> Tensor:
-    """The logits of the four letters, in the order of the lines [batch 4]."""
+    """The logits of the letters, in the order of the lines [batch option]."""
     code = task.tokenizer
     ids = [
         [code.encode(f" {name}", add_special_tokens=False)[0] for name in names]
@@ -114,7 +126,7 @@ def lines(task: Task) -> list[list[int]]:
     """The positions of each option's line: its letter, the stop, the word, the end of the line."""
     words = [task.tokenizer.decode([int(i)]) for i in task.clean[0]]
     ends = [i for i, word in enumerate(words) if "\n" in word]
-    return [list(range(a + 1, b + 1)) for a, b in zip(ends[:4], ends[1:5])]
+    return [list(range(a + 1, b + 1)) for a, b in zip(ends, ends[1:])]
 
 
 def looks(

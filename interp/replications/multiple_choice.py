@@ -1,4 +1,4 @@
-"""Multiple choice with a letter to name: prompts, and what study 09 measures on one trained model."""
+"""Multiple choice with a letter to name: prompts, and what is measured on one trained model."""
 
 import random
 from collections.abc import Sequence

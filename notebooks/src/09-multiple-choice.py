@@ -337,7 +337,7 @@ print(v_rank, v_partial, sep="\n")
 # *Before you run the next cell: where will it be right most often? Without options, with them, or with letters?*
 
 # %%
-other = interp.tasks.capitals(base, n=12 if FAST else 22)
+other = interp.tasks.capitals(base, n=12 if FAST else 19)
 facts, shots = (
     [
         (c, base.tokenizer.decode(a).strip())

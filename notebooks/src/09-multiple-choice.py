@@ -47,6 +47,7 @@ FAST = False
 import numpy as np
 
 import interp
+from interp.methods.runs import random_heads
 from interp.replications import multiple_choice as mc
 from interp.studies import converged, gate, load_claims, measured, verdicts
 
@@ -97,7 +98,7 @@ def trained(seed):
             model,
         )
         how = dict(layers="12-23", batch=batch, lr=rate, steps=steps, seed=seed + 10 * stage)
-        tuned = interp.finetune(model, task, heldout=find, other_texts=text, **how)
+        tuned = interp.finetune(model, task, heldout=find[:4], other_texts=text, **how)
         model = tuned.model
         losses.append(tuned.losses.values)
     return half, model
@@ -276,7 +277,7 @@ interp.plots.heatmap(
 
 # %%
 others = [
-    interp.random_heads(base, pair[1], sets=1, layers=range(12, 24))[0] if pair[1] else []
+    random_heads(base, pair[1], sets=1, layers=range(12, 24))[0] if pair[1] else []
     for pair in heads
 ]
 random_said = np.array(

@@ -44,6 +44,8 @@ MODEL = "smollm2-135m"
 FAST = False
 
 # %%
+from functools import cache
+
 import numpy as np
 
 import interp
@@ -81,7 +83,9 @@ def right(task, logits):
     return float((mc.chosen(task, logits) == mc.places(task)).double().mean())
 
 
+@cache
 def answers(model, task):
+    """The logits after each prompt; asked for once more, they are not computed again."""
     return interp.run(model, task, last_only=True).logits
 
 

@@ -131,7 +131,7 @@ def lines(task: Task) -> list[list[int]]:
 
 def looks(
     model: Model, task: Task
-) -> tuple[Float[Tensor, "layer head line"], Float[Tensor, "layer head"]]:
+) -> tuple[Float[Tensor, "layer head 2"], Float[Tensor, "layer head right line"]]:
     """Each head's attention from the last token to the right option's line and to the mean wrong
     one [layer head right-or-wrong], and to each of the four lines where the first is right, the
     second, ... [layer head right line].

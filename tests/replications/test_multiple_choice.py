@@ -108,3 +108,15 @@ def test_all_directions_are_the_model_and_few_are_not(smollm2, some):
     torch.testing.assert_close(few.kept(judge, 64), logits, **NEAR)
     torch.testing.assert_close(few.kept(judge, 64, drawn=0), logits, **NEAR)
     assert (few.kept(judge, 1) - logits).abs().max() > 1e-2
+
+
+def test_a_head_looks_at_lines_with_no_more_than_all_its_attention(smollm2, some):
+    _, judge, _, _ = some
+    two, by_line = mc.looks(smollm2, judge)
+    assert two.shape == (30, 9, 2) and by_line.shape == (30, 9, 4, 4)
+    assert float(by_line.sum(-1).max()) <= 1 + 1e-5
+    right = by_line.diagonal(dim1=2, dim2=3).mean(-1)
+    torch.testing.assert_close(right, two[..., 0])
+    assert mc.letter_heads(smollm2, judge) == []
+    some_heads = mc.letter_heads(smollm2, judge, least=0.0, times=1.0)
+    assert 0 < len(some_heads) < 270

@@ -27,7 +27,7 @@
 # two singular vectors of its weights, nearly all of that through the first (two random directions carry 0.02). The weights
 # alone rank the true senders above other heads in 0.97 of all comparisons, though rarely first: L20H0 comes fifth of about 200
 # in the middle case. The same direction says *where* in a list: exchanged between prompts, it turns the later heads to the other prompt's
-# place. Lists of eight things are hopeless, but not because the channel is too quiet: making it louder does not help.
+# place. With eight things the model is at chance, and making the channel louder does not help.
 #
 # 15 minutes · intermediate · you should know the IOI circuit (notebook 00) and what queries and keys are
 
@@ -311,8 +311,8 @@ print(v_whom, f"{hears.sum()} of {len(pool)} heads hear {sender}", sep="\n")
 # %% [markdown]
 # The true senders stand high in the list: an AUROC of 0.97, while the weights of other heads of the same layers reach
 # 0.76. So a good part of it says "this head is read by everybody", and the rest is about the pair. The list of ranks is the
-# sober way to say it: L20H0 comes first for three of twelve receivers, and 28th or later for three others, so who looks at weights alone has some
-# dozens of heads to try. Components do better than whole heads in rank, hardly in AUROC. Dimension 507, which dominates the stream, makes no
+# sober way to say it: L20H0 comes first for three of twelve receivers, and 28th or later for three others, so who
+# looks at weights alone has some dozens of heads to try. Components do better than whole heads in rank, hardly in AUROC. Dimension 507, which dominates the stream, makes no
 # difference here, and neither does the distance between the two tokens. The other
 # way round, the weights also say who listens to L20H0 (0.91).
 #
@@ -499,13 +499,13 @@ print("random directions", control, "whole write", measured(rows, lambda x: expl
 
 # %% [markdown]
 # It does turn them. In 0.94 of the prompts the receivers turn to the other prompt's place, although the things are others. Beware of
-# the control: random directions of the same space turn them the right way in 0.80 of the prompts, because each of them holds a
-# little of L20H0's first component, and the *sign* does not ask how much. The bars do: the three dimensions move 0.105 of the attention,
+# the control: random directions of the same space turn them the right way in 0.80 of the prompts, probably because each of them holds
+# a little of L20H0's first component, and the *sign* does not ask how much. The bars do: the three dimensions move 0.105 of the attention,
 # random ones 0.005. And it is hardly three dimensions: the first component alone does nine tenths of it.
 #
 # Does the channel explain which prompts go wrong? Its push is larger where the model is right (AUROC 0.68), but random directions
-# reach 0.57, for the reason just given, and the interval does not clear them. The fault lies with a control that a scale-free
-# measure cannot be compared with; it was fixed before, and the row keeps its word.
+# reach 0.57, perhaps for the same reason, and the interval (0.567 to 0.796) misses them by a hair. A measure without size does
+# not go well with this control, but both were fixed before, and the row keeps its word.
 #
 # ## The edit
 #
@@ -577,7 +577,8 @@ for f, a in zip(FACTORS, on_a[:4]):
     print(f"first component times {f:.0f}: accuracy {a:.2f} on the half that edits are chosen on")
 
 # %% [markdown]
-# The edit that was best on one half changes the accuracy by 0.01 (95 % interval -0.01 to 0.04) on the other; the figure shows that the controls do no worse. On the half where edits were chosen,
+# The edit that was best on one half changes the accuracy by 0.01 (95 % interval -0.01 to 0.04) on the other; the figure
+# shows that the controls do no worse. On the half where edits were chosen,
 # twice as loud gives 0.49, four times 0.46, eight times 0.41, and silence 0.45. So the volume of this one head is not what
 # limits the lists.
 #
@@ -675,8 +676,10 @@ verdicts(
 # - **Order.** A control that leaves the first component out (random directions at right angles to it) would decide this row, with new
 #   prompts and a rule written before.
 # - **Three dimensions.** Here one does nearly all; whether two senders with three components are GPT-2's three dimensions is not settled.
-# - **Weights.** Receivers are twelve heads in few KV groups, and all have the same two senders: the interval over groups says nothing about
-#   other tasks.
+# - **Weights.** The receivers are thirteen heads in nine KV groups, and twelve have the same two senders: the interval over groups
+#   says nothing about other tasks. A pilot on other prompts had shown the two senders and the scores of one receiver, L21H5, before
+#   the thresholds were written down.
+# - **Low rank.** The row is about the strongest sender. The second, L19H2, has no component that stands out.
 #
 # ## Further reading
 #

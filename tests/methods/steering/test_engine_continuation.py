@@ -146,7 +146,6 @@ def test_another_model_or_another_steering_is_refused_before_a_word_is_written(t
         ),
         interp.Intervention("resid_post.0", lambda a, s: a + 0.1 * a.relu()),
     ],
-    ids=str,
 )
 def test_what_is_no_addition_to_the_stream_is_refused(tiny, package, edit):
     engine = StandIn(make_tiny("tiny")[0])

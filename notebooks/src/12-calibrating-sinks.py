@@ -22,12 +22,12 @@
 # *Before you run anything: a search raises the accuracy on its own hundred questions by some points. What share of that
 # do you expect on a hundred new ones? And what would the same search find if the right answers were shuffled first?*
 #
-# **What we found.** The gain is real here, and its explanation is plain. Twenty heads that were chosen on 100 prompts
-# raise the accuracy by 4.1 points on 100 others (95 % interval 2.4 to 5.9), no less than on their own (4.0). A search on
-# few prompts does flatter itself: with four it gains 7.0 points on these and 2.3 on others. With shuffled labels no
-# accuracy is gained anywhere. But a number added to each class's logit, without touching a head, gains 5.9. Less
-# attention to later sinks gains 0.9 points. Such sinks are common (65 % of the heads have them), but the text is not read
-# as well without them, and the words that a prompt asks about matter four times as much as the first token.
+# **What we found.** The gain is real here, and a cheaper method has more of it. Twenty heads that were chosen on 100 prompts
+# raise the accuracy by 4.1 points on 100 others (95 % interval 2.4 to 5.9; without one of the four tasks it is 2.7), no less
+# than on their own (4.0). A search on few prompts does overfit: with four it gains 7.0 points on these and 2.3 on others. With
+# shuffled labels no accuracy is gained on either half. A number added to each class's logit, without touching a head,
+# gains 5.9. Less attention to later sinks gains 0.9 points. Such sinks are common: 65 % of the heads have one in at least two
+# of twenty texts. To forbid the three strongest of them costs no less than to forbid three other tokens.
 #
 # 10 minutes · intermediate · you should know what an attention pattern and an attention sink are (study 10)
 
@@ -140,7 +140,7 @@ interp.plots.heatmap(
     range(share.shape[1]),
     row_name="layer",
     col_name="head",
-    title="In which share of the texts has a head a later sink?",
+    title="Share of the texts in which a head has a later sink",
     unit="share of texts",
     centred=False,
 )
@@ -148,8 +148,8 @@ interp.plots.heatmap(
 # %% [markdown]
 # 65 % of the heads have a later sink, where dealing the attention out at random leaves 4 %. With the stricter threshold
 # of 0.3, which study 10 uses for the first token, it is 21 %. Most of them are in layers 3 to 10, where nearly
-# every head has one in most texts. Above that it is single heads, such as L16H6 and L28H6, that have one in every text. The
-# first of the authors' findings holds.
+# every head has one in most texts. Above layer 11 it is single heads, such as L16H6 and L28H6, that have one in every text.
+# Some of these sinks stand right behind the first token. Yu and colleagues' first finding holds.
 #
 # ## Are they like the first token?
 #
@@ -200,12 +200,13 @@ print(f"without the sinks {measured(cost)}, without three others {measured(by_ch
 
 # %% [markdown]
 # The strongest later sink is nearly always a " the" (in half of the texts the first of its kind) or a full stop, and it
-# may stand anywhere. It is no second first token: in dimension 507, where the first token has 24 times the root mean
-# square, these tokens have 6 to 18 times, and *any* token of the text has 11 in the median. (The row is not judged: our threshold
-# of 20 came from models with wider streams, and with 576 dimensions nothing can have more than 24 times.)
+# may stand anywhere. After layer 15 it does not share the first token's large dimension (507): the first token has 24 times
+# the root mean square there, these tokens 6 to 18 times, and *any* token of the text 11 in the median. But most later sinks are
+# in earlier layers, where we did not look, so this says little. (The row is not judged: our threshold of 20 came from models with wider streams, and
+# with 576 dimensions nothing can have more than 24 times.)
 #
-# Nor are they idle. When no token may look at the three strongest, the loss on what follows rises by 0.18 nats, which is
-# no less than for three other tokens (0.13). For images it was said to cost nothing; what we removed are words.
+# When no token may look at the three strongest, the loss on what follows rises by 0.18 nats (0.12 to 0.24), which is no less
+# than for three other tokens (0.13, 0.07 to 0.19). For images it was said to cost nothing; what we removed are words.
 #
 # ## Four tasks between chance and certainty
 
@@ -245,23 +246,30 @@ def scaled(row, column, factor):
 
 
 # %%
-def check_scaled(answer):
-    """Says whether a row was scaled rightly, or what is wrong with it."""
-    row = np.array([0.6, 0.3, 0.1])
-    got = answer(row, 0, 2.0)
-    if got is None or got is Ellipsis:
-        return "no answer yet: return a new row"
-    if row[0] != 0.6:
-        return "the row that was given has been changed, too: copy it first"
+def known_mistake(got):
+    """What is wrong with a row whose first column should be twice as large, if it is known."""
     if np.allclose(got, [1.2, 0.3, 0.1]):
         return "this row sums to 1.6: attention sums to one, so divide the row by its sum"
     if np.allclose(got, [1.0, 0.3, 0.1]) or np.allclose(got, [1.0, 0.0, 0.0]):
         return "the first column was cut off at one: divide the row by its sum instead"
     if np.isclose(sum(got), 1) and np.isclose(got[1] / got[2], 3) and not np.isclose(got[0], 0.75):
         return "sums to one and keeps the others' proportions, but by another factor than 2"
-    return (
-        "right" if np.allclose(got, [0.75, 0.1875, 0.0625]) else f"{got} is not [0.75, 0.19, 0.06]"
-    )
+    return f"{got} is not [0.75, 0.19, 0.06]"
+
+
+def check_scaled(answer):
+    """Says whether a row was scaled rightly, or what is wrong with it."""
+    row = np.array([0.6, 0.3, 0.1])
+    got, other = answer(row, 0, 2.0), answer(row.copy(), 1, 0.5)
+    if np.shape(got) != (3,):
+        return "no answer yet: return a new row, of as many numbers as before"
+    if row[0] != 0.6:
+        return "the row that was given has been changed, too: copy it first"
+    if not np.allclose(got, [0.75, 0.1875, 0.0625]):
+        return known_mistake(got)
+    if not np.allclose(other, [0.705882, 0.176471, 0.117647]):
+        return "right for column 0 and factor 2, but column 1 and factor 0.5 give something else"
+    return "right"
 
 
 check_scaled(scaled)
@@ -333,11 +341,13 @@ print(v_first, *[f"  {name}: {part.measured}" for name, part in v_first.parts], 
 print(v_early, v_early.measured, sep="\n")
 
 # %% [markdown]
-# The first token matters twice as much as a token drawn at random (2.2), but a quarter as much as the words that are
-# asked about (0.24): when these get twice the attention, the accuracy rises by 2 points, and with a quarter of it, it
-# falls by 19. Scaling the first token in *all* heads helps nowhere by more than a quarter of a point. And it is the late
-# layers in which it matters, three times as much as in the early ones. But we scale what the last token reads alone. Where
-# every query is scaled, what early layers do at the other positions counts, too; so the row on layers is not testable here.
+# Scaling the first token moves the right answer twice as far as scaling a token drawn at random (2.2), and a quarter as far
+# as scaling the words that are asked about (0.24): when these get twice the attention, the accuracy rises by 2 points, and with a
+# quarter of it, it falls by 19. How far is not how well: Han and colleagues say that *tuning* the first token, head by head, gains
+# more, and tuning the other tokens was not tried here, so this is a question of our own. Scaling the first token in *all* heads
+# helps nowhere by more than a quarter of a point. It is the late layers in which it matters, three times as much
+# as in the early ones. But we scale what the last token reads alone. Where every query is scaled, what early layers do at
+# the other positions counts, too; so the row on layers is not testable here (by its threshold it had been *does not hold*, 0.29).
 #
 # ## The search
 #
@@ -389,13 +399,14 @@ v_preferences = claims["preferences"].judge(
 print(v_preferences, v_preferences.measured, sep="\n")
 
 # %% [markdown]
-# A slope predicts the real effect of a factor of 2 well (rank correlation 0.94). Heads do have preferences: in each task,
-# at least 42 % of them want more attention to the first token and at least 42 % want less, and two halves of 100 prompts
-# agree on which (0.94). So scaling all heads alike may well do nothing where choosing them does something.
+# In one task, for 24 heads taken singly, a slope predicts the real effect of a factor of 2 well (rank correlation 0.94). Heads do
+# have preferences: in each task, at least 42 % of them want more attention to the first token and at least 42 % want less, and
+# two halves of 100 prompts agree on which (0.94). That is within one wording; whether a head keeps its preference across tasks was
+# not asked. So scaling all heads alike may well do nothing where choosing them does something.
 #
 # *Exercise 2.* A search on half A gains 6 points on A and 2 on B; a search on half B gains 8 on B and 4 on A. Compute the
-# honest gain, and how many points the search flatters itself by, from this table (rows: searched on A, B; columns: judged
-# on A, B).
+# honest gain, and by how many points the gain where it was searched is too high, from this table (rows: searched on A, B; columns:
+# judged on A, B).
 
 # %%
 table = np.array([[6.0, 2.0], [4.0, 8.0]])
@@ -415,20 +426,20 @@ def check_honest(honest, flattery):
         return "7 is the gain on the halves that were searched: judge on the other half"
     if np.isclose(honest, 5):
         return "5 is the mean of all four: half of it was judged where it was searched"
-    if np.isclose(honest, 2):
-        return "2 is one way round: the other way round gives 4, and both count"
+    if np.isclose(honest, 2) or np.isclose(honest, 4):
+        return f"{honest:g} is one way round: the other way round counts as well"
     if not np.isclose(honest, 3):
         return f"{honest} is not the mean of the two gains on the other half"
-    return (
-        "right" if np.isclose(flattery, 4) else "the honest gain is right; flattery is 7 minus it"
-    )
+    if np.isclose(flattery, 4):
+        return "right"
+    return "the honest gain is right; compare it with the gain on the halves that were searched"
 
 
 check_honest(honest, flattery)
 
 # %% [markdown]
-# Now the same for our tasks. For each half, 20 heads are chosen on it and judged on both; the same with shuffled labels,
-# which are then also what the accuracy is counted by; and 20 random heads. *Class offsets* are the cheapest calibration
+# Now the same for our tasks. For each half, 20 heads are chosen on it and judged on both; the same with shuffled labels (the
+# accuracy, too, is then counted against the shuffled labels); and 20 random heads, each way at random. *Class offsets* are the cheapest calibration
 # there is: one number added to the logit of each class, fitted on one half, without touching a head.
 #
 # Two questions were added when a first run had answered the others: how does the search fare that counts right answers,
@@ -531,7 +542,7 @@ again = interp.plots.bars(
     [m.value for m in numbers],
     also,
     interval=np.array([(m.low, m.high) for m in numbers]).T,
-    title="Accuracy gained by reducing attention to later sinks",
+    title="Accuracy gained by scaling attention to later sinks",
     unit="points",
 )
 _ = again.set_ylim(-5, 9)
@@ -604,20 +615,25 @@ print(v_nothing, v_offsets, sep="\n")
 # At the left of the first picture, with four prompts searched, the two curves lie 4.8 points apart: that is the search's
 # own. With ten prompts it is 2.5 points (1.4 to 3.8). At 50 they have met, and twenty heads from 100 prompts gain 4.1
 # points on others, where random heads gain 0.4. Averaged over so many prompts, a head's slope is a reliable number (see
-# above), and choosing among 270 reliable numbers is no gamble. A search that counts right answers instead, as ACT's
-# script does, has little to count: few heads alone change an answer, and what it chooses gains 1.6 points on either half:
-# less, but no more flattered.
+# above), and choosing among 270 reliable numbers is no gamble. A search that counts right answers, estimated from the slopes,
+# gains 1.6 points on either half. ACT's script runs each head instead; how far that one overfits, this does not say.
+# The gain comes mostly from one task: without continents it is 2.7 points. And our random heads, each way at random, do not
+# separate the choice of heads from the choice of ways.
 #
 # Shuffled labels gain no accuracy, on either half. In log-probability, however, they gain 0.57 nats where they were
-# searched *and 0.56 on the other half*: a model that is sure of itself is punished by wrong labels, and heads that make
-# it unsure help with any labels. This is no overfitting, and it would look like a discovery to somebody who had tried
-# shuffled labels on one half only, or reported log-probability alone.
+# searched *and 0.56 on the other half*. Nearly all of this is no overfitting; 0.008 (0.003 to 0.014) is. A likely reason is that a model that
+# is sure of itself is punished by wrong labels, so that heads which make it unsure help with any labels; we did not measure how
+# sure it was. It would look like a discovery to somebody who had tried shuffled labels on one half only, or reported
+# log-probability alone.
 #
 # What do the heads do? In three of the tasks they gain about as much as class offsets; on continents offsets gain nearly
 # twice as much (15 points against 8.5). There the model has a favourite: of 40 pilot items it called one " America" and
-# 19 " Europe". One number for each class, without a look inside, is at least as good as twenty heads. Less attention to
-# later sinks gains 0.9 points (interval 0.1 to 1.6), and more attention to them loses 3, so the sign is as the authors
-# say, and the size an eighth of their best (narrowly different from zero).
+# 19 " Europe". One number for each class, without a look inside, is at least as good as twenty heads. That the heads do the same
+# thing is likely, but was not tested; heads on top of offsets would tell.
+#
+# Less attention to later sinks gains 0.9 points (interval 0.1 to 1.6; ACT reports up to 7.3 with Llama-30B and with all queries
+# changed). More attention in the same heads loses 3, as it must, since they were chosen because less should help. In random
+# heads with later sinks less attention gains 0.1.
 #
 # ## Verdicts
 
@@ -646,7 +662,7 @@ verdicts(
 # %% [markdown]
 # ## What to remember
 #
-# - A search flatters itself by as much as its scores are noisy. Ask how well two halves agree on the scores, before you
+# - A search overfits by as much as its scores are noisy. Ask how well two halves agree on the scores, before you
 #   ask what was gained.
 # - Judge on the other half, both ways round, and beside random heads. That costs one more run.
 # - Shuffled labels are a control for the whole procedure. Look at them on both halves: what they gain on *both* is not
@@ -665,7 +681,7 @@ verdicts(
 # - **The gains are small**, and two of the four tasks are near their ceiling (95 and 93 %). A task in the middle, or
 #   another model, would tell whether 4 points is little or what was there to get.
 # - **Our search is gentler than the authors'**: slopes of the log-probability in place of one run for each head, always
-#   20 heads, one factor. More choices mean more flattery.
+#   20 heads, one factor. More choices mean more overfitting.
 # - **One model, one wording** of each task. FAST has a sixth of the prompts and judges what needs many as *not testable*.
 #
 # ## Try it

@@ -15,12 +15,13 @@
 # instruction once the model has read it? If it is in what the attention heads write at the last token, we should be able to
 # average it, keep it, and put it into a prompt without any example.
 #
-# **What we found.** A learned mix of head outputs does in this model what ten examples do. Without examples none of the test
-# words is right. With the mean of twelve few-shot prompts mixed into the heads at the last token, by shares that were
-# learned on twenty words, 87 % are right; with ten examples in the prompt 85 %. That the mix beats the prompt, as it does
-# in the paper, we did not see. Learning pays most where simpler ways fail: for capitals a function vector and an even mix get
-# nothing right, and the learned mix 17 of 19. Trained offsets of eight heads reach 87 % of what LoRA gains with a hundredth of
-# its numbers, and more than offsets of random heads; heads that were selected for another task do as well.
+# **What we found.** A learned mix of head outputs does about as well in this model as ten examples. Without examples none of the
+# test words is right, as it must be, since nothing says what to do. With the mean of twelve few-shot prompts mixed into the
+# heads at the last token, by shares that were learned on twenty words, 87 % are right; with ten examples in the prompt 85 % (the
+# difference is -3 to 8 points). Whether the mix can beat the prompt, as it does in the paper, these tasks cannot tell. For
+# capitals a function vector and an even mix get nothing right, and the learned mix 17 of 19. Trained offsets of eight heads
+# reach 87 % of what LoRA gains with a hundredth of its numbers, and more than offsets of one draw of random heads. Whether the
+# heads must be the task's own, two tasks could not tell.
 #
 # 15 minutes · intermediate · you should know what an attention head writes, and what LoRA is
 
@@ -30,7 +31,7 @@
 # | | the authors | here |
 # | --- | --- | --- |
 # | models | 12 of 4 to 70 billion parameters (soft injection); Llama 2 and Gemma (LoFiT) | SmolLM2-135M |
-# | tasks | 57; truthfulness and reasoning | five tasks of one word in, one word out |
+# | tasks | 57; truthfulness and reasoning | five tasks that map one word to one word |
 # | embedding | mean head output at the last token of 50 prompts of 10 examples | the same of 12 prompts of 10 examples |
 # | shares | sigmoids, one a head, 400 steps on one example each | the same, 12 steps on all training words |
 # | function vector | mean output of the heads with the largest causal effect, added in one layer | ten heads; layer and strength chosen on training words |
@@ -63,9 +64,8 @@ claims
 # ## Five tasks
 #
 # Two are forms of a verb, two are facts about a country, one is the opposite of a word. The "Q:" of the prompt is not
-# decoration: the first token of a text is this model's resting place for attention, and a word that stands there loses its
-# content. `interp` puts `<|im_start|>` first where it reads a string. Another program, or a list of token ids, may not, and
-# with "Q:" before the word it does not matter.
+# decoration: the first token of a text is this model's attention sink, and a word that stands there loses its content. `interp`
+# puts `<|im_start|>` in front of a string, but not of a list of token ids. With "Q:" before the word either way works.
 
 # %%
 model = interp.load(MODEL)
@@ -81,7 +81,7 @@ for kind in KINDS:
 # %% [markdown]
 # ### Exercise 1: a prompt that keeps its word
 #
-# Write the prompt for one word, without examples. The check knows three mistakes.
+# Write the prompt for one word, in the form above and without examples.
 
 
 # %%
@@ -95,13 +95,17 @@ def ask(word):
 
 def check_prompt(prompt, word="go", answer="went"):
     """What is wrong with a prompt."""
+    if not isinstance(prompt, str):
+        return "✘ no answer yet: return a string"
     if prompt.startswith(word):
         return "✘ the word comes first: where nothing is put before it, its content is lost"
     if prompt.endswith(" "):
         return "✘ it ends in a space: the answer's token is ' went', with its space"
     if answer in prompt:
         return "✘ the answer stands in the prompt"
-    return "✔ right" if word in prompt else "✘ the word is missing"
+    if word not in prompt:
+        return "✘ the word is missing"
+    return "✔ right" if prompt == f"Q: {word}\nA:" else "✘ two lines: 'Q: ' and the word, then 'A:'"
 
 
 print(check_prompt(ask("go")))
@@ -177,7 +181,7 @@ for kind in KINDS:
 # %% [markdown]
 # ### A function vector
 #
-# The older way: take the ten heads whose mean output on few-shot prompts most raises the answer's probability where the
+# Todd and colleagues' way: take the ten heads whose mean output on few-shot prompts most raises the answer's probability where the
 # examples are scrambled, add up what they write, and add the sum to the residual stream in one layer. Which layer, and how
 # many times, is chosen on training words.
 
@@ -285,23 +289,29 @@ print(v_works, v_ten, v_learn, v_vector, v_layers, sep="\n")
 
 # %% [markdown]
 # Without examples nothing is right in any task. The learned mix (fourth column) is right where ten examples are (fifth), task by
-# task: 87 % of the words against 85 %, a difference of 0.02 with an interval from -0.03 to 0.08. So the first claim holds, and
-# the second does not: it could have been seen, since ten examples leave 15 % of the words, but "as good as" is all that
-# these 99 words say. That it is the task that is injected, another task's embedding shows: with the same shares it gives
-# 16 %.
+# task: 87 % of the words against 85 %, a difference of 0.02 with an interval from -0.03 to 0.08. So the first claim holds. The
+# second is not testable here: ten examples leave 15 % of the words of these five tasks, the paper's gain is a mean over 57, and a gain of five
+# points cannot be told from none with 99 words. (By its threshold the row had been *does not hold*, which was changed when the
+# built study was read.) The mix has also seen more: twenty answers while it learned, beside its twelve prompts of ten examples.
+#
+# With another task's embedding in the same shares 16 % are right. Those shares were learned for the right embedding, though; how
+# much of the 87 % learning alone would bring, with another task's embedding from the beginning, was not tried.
 #
 # Two things are learned from the columns between. An even mix of one half does well for verbs and nothing for
-# capitals, so *which* heads are mixed matters: learning brings 42 points. Whether the shares are soft matters
+# capitals: learning brings 42 points (other even shares than one half were not tried). Whether the shares are soft matters
 # little: rounded to 0 or 1 they lose 2 points (interval 0 to 5). And a function vector in one layer does half of the work
-# (55 %; with another task's vector no word is right), most of it for verbs and languages.
+# (55 %; with another task's vector, which asks for other answers, no word is right; a vector of random heads was not tried), most of
+# it for verbs and languages. It is not trained and has ten heads in one layer, so what makes the learned mix better is not
+# told apart here.
 #
-# The function vector changed once. A first short run made it of two prompts, and it got 2 of 24 words right; it is made of
-# six here, as when it was tried out on training words. Its threshold is the one from before.
+# The function vector changed once. A first short run made it of two prompts, and it got 2 of 24 test words right; it is made of
+# six prompts here, as in the pilot on training words. The threshold was not changed.
 #
 #
 # ## Which heads, and do they serve other tasks?
 #
-# The shares say which heads take the embedding. Averaged over the tasks:
+# The shares say how much of each head's output is replaced. All start at one half; dark heads were left alone. Averaged over the
+# tasks:
 
 # %%
 interp.plots.heatmap(
@@ -357,9 +367,9 @@ print(v_transfer)
 
 # %% [markdown]
 # Read the matrix by rows. Verbs are right whoever's shares are used (0.80 to 1), opposites hardly with any but their own (0.1 to
-# 0.4), and capitals need their own, too: with the shares of languages, which are facts of a country as well, 0.32. So shares of
-# a similar task are better than others by 0.11 (interval 0.05 to 0.18), which is the direction of the claim and less than
-# the 0.2 that we asked for. In this model shares carry over to *easy* tasks, from anywhere.
+# 0.4), and capitals need their own, too: with the shares of languages, which are facts of a country as well, 0.32, less than with
+# those of opposites (0.37). So shares of a similar task are better than others by 0.11 (interval 0.05 to 0.18 over words; there are two pairs of
+# similar tasks), which is the direction of the claim and less than the 0.2 that we asked for.
 #
 #
 # ## Offsets of eight heads against LoRA
@@ -495,13 +505,14 @@ print(v_lora, v_local, v_random, sep="\n")
 
 # %% [markdown]
 # Offsets of the selected heads are right in 82 % of the words, LoRA in 93 %: 0.87 of its gain (interval 0.78 to 0.95), with 113
-# times fewer numbers. That is "comparable" by less than the 0.95 we asked for. They beat as many random heads by 22
-# points. But the other task's heads do as well (86 %): selection finds heads that are good for many tasks, and four of
-# the eight are the same for both. A task that is less like ours might tell them apart.
+# times fewer numbers. That is "comparable" by less than the 0.95 we asked for. They beat one random draw of eight heads in each task by 22
+# points. In one task the own heads are better than the other task's (95 against 90 %), in the other the other task's (82 against
+# 68 %); four of the eight are the same for both. Two tasks that share half of their heads cannot decide whether the heads
+# must be the task's own, so that row is not testable here (by its threshold it had been *does not hold*).
 #
-# And look at the last line. On ordinary prose all these models now differ from the one before by 2.5 nats a token and
-# more, offsets more than LoRA: an offset that is added at every token turns the whole model into one that answers with
-# a past tense. The learned mix changes nothing but the last token of the prompts that it is put into.
+# And look at the KL above. On 64 tokens of ordinary prose the predictions of all these models have moved by 2.5 to 8 nats a token, more
+# with offsets than with LoRA, whose learning rate was 20 times smaller. What such a model then writes we did not look at. The
+# learned mix changes nothing but the last token of the prompts that it is put into.
 #
 #
 # ## Verdicts
@@ -517,26 +528,26 @@ verdicts(
 # %% [markdown]
 # ## What to remember
 #
-# - What ten examples tell the model stands, on average, in what its heads write at the last token. It can be kept and put
+# - Much of what ten examples tell the model stands, on average, in what its heads write at the last token. It can be kept and put
 #   back without them.
-# - A mean carries the task and no word. So the heads that read *this* word must be left alone, which is what the shares learn:
-#   with one half everywhere the model knows no capital.
-# - Try the simple thing beside the learned one. Hard shares are as good as soft ones here; an even mix is not.
-# - Heads that beat random ones need not be a task's own. Put the heads of another task beside them.
+# - A mean carries the task and no word. Where it replaces too much, as with one half everywhere, the model knows no capital. A
+#   guess is that heads which read *this* word must be left alone; which these are we did not check.
+# - Try the simple thing beside the learned one. Hard shares lose at most five points here; an even mix loses 42.
+# - Heads that beat random ones may not be a task's own. Put the heads of another task beside them.
 # - Ask what a change does elsewhere. Right answers on the task say nothing of the rest of the model.
 #
 # ## What did not reproduce, and what was not tried
 #
 # - **Better than ten examples.** The paper's gain is a mean of 57 tasks, many of them long and hard, with models thirty times as
-#   large and larger. Five tasks that ten examples nearly solve leave 15 points; to tell a gain of 5 points from none takes
-#   about 250 words.
+#   large and larger. Five tasks that ten examples nearly solve leave 15 points. Harder tasks and some hundred words would decide it.
 # - **Localisation.** Two tasks, three seeds, 20 steps. Both are one word in, one word out, so their heads may well be the same. More tasks
 #   of different kinds would decide it.
 # - **One draw of words and of demonstrations.** The shares start at one half and see all words at each step, so nothing else is drawn;
 #   another draw of the words may move a task by a word or two.
 # - **Heads of the first step** were chosen by 12 words and 20 steps, with a price on size that was set on two other tasks. With a
 #   small price all vectors grew equally long, and the ranking meant nothing.
-# - **Random heads** were not trained for half the steps; that their training had settled is not known.
+# - **Random heads** were not trained for half the steps, and were drawn once for each task; that their training had settled, and what other draws
+#   give, is not known. Offsets and LoRA were trained at different rates, and both lose on opposites in the second half of the training.
 # - Natural text, other models, and vectors that are not learned (inference-time intervention), with which LoFiT compares
 #   itself as well.
 #

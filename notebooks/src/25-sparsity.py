@@ -20,12 +20,13 @@
 # *Before you run anything: what share of the weights, smallest first, would you dare to remove without retraining? And would
 # the model first forget capitals, lose track of names, stop finding a word in a text, or write bad English?*
 #
-# **What we found.** A fifth of the weights, smallest first, can go without a loss, while a random tenth breaks the model. After
-# that the loss bends upwards, and it does so smoothly: a power curve draws it better than two lines with a knee, so there is
-# no point at which this model breaks. Abilities go before language. Half of the ability to tell names apart is lost with 36 %
-# of the weights, half of the language with 44 %; which of three abilities goes first is another matter on other prompts.
-# Of the neurons, 35 % can be silent at any one word if perplexity may grow by 1 %. In networks
-# that we trained, the share of active neurons falls with ReLU (from 0.28 to 0.17) and rises with SiLU (from 0.36 to 0.51), as the paper says.
+# **What we found.** A fifth of the weights, smallest first, can go without any rise of the loss (in a copy whose weights had
+# been stored in four bits), while a random tenth breaks the model. After that the loss bends upwards, and at our eight levels a
+# power curve fits it better than two lines with a knee. The paper's sharp point was not tested: it looks at accuracies. There is
+# a hint that abilities go before language: on 16 prompts half of the logit difference between names is lost with 36 % of the weights, half of what
+# context gains on text with 44 %, but on other prompts names went with language. Of the neurons, 35 % can be silent
+# at any one word if perplexity may grow by 1 %. In networks that we trained, the share of active neurons falls with ReLU (from
+# 0.28 to 0.17) and rises with SiLU (from 0.36 to 0.51), the directions that the paper gives.
 #
 # 12 minutes · beginner · you should know what a loss in nats and an MLP's neuron are
 
@@ -116,12 +117,14 @@ def without_smallest(weights, n):
 def check_group(function):
     """What is right or wrong about the function."""
     given = [0.1, -2.0, -0.3, 1.0]
-    found = list(function(given, 2))
+    found, other = (list(function(*case)) for case in ((given, 2), ([3.0, 1.0, -2.0], 1)))
+    if found == [0, -2, 0, 1] and other != [3, 0, -2]:
+        return f"Two of four is right. One of three, of [3, 1, -2], gives {other}: count with n."
     if found == [0, -2, 0, 1]:
         return "Right: the two nearest to zero are gone, and the largest, -2, is still there."
     if found == [0.1, 0, 0, 1]:
         return "-2 is the largest weight of the four, and it is gone: small means near to zero."
-    if found == [0, -2, 0, 1][::-1] or 0 not in found:
+    if sorted(found) == [-2, 0, 0, 1] or 0 not in found:
         return "Two of the four should be zero, and the others should stay where they were."
     return f"{given} became {found}; the two nearest to zero, 0.1 and -0.3, should be gone."
 
@@ -255,17 +258,19 @@ print("slope before over slope after:", ratio, "at random:", ratio_r)
 print(v_drop, v_n, sep="\n")
 
 # %% [markdown]
-# Before the knee, which the other half's text puts at 33 %, the loss rises 0.08 times as steeply as after it. By its own
-# null, equal slopes, that would have passed. But the claim had been given a control, the same number for random weights, and the control
-# tests nothing: without random weights the loss rises at once and *falls* again when nothing is left to break, so its slope
-# after the knee is negative and the ratio says nothing (-1.25). A control that tests nothing makes the row *not testable
-# here*. The sentence about N:M patterns was judged by the same number against equal slopes alone: it passes, barely
-# (0.198, where 0.2 is allowed). In groups of eight the loss rises earlier, since every group has to give up as many.
-# Two of every four, half of the weights, costs more (6.5 nats) than four of every eight (5.8) or half of each matrix (6.0). The
-# model as a whole, the authors' way, loses a little less (4.02 at 30 %, against 4.08 by matrix).
+# Before the knee, which the other half's text puts at 33 %, the loss rises 0.08 times as steeply as after it. We had fixed
+# random removal as the control. There the loss rises and then *falls*, when nothing is left to break: the ratio is -1.25 and can
+# be compared with nothing. In groups of eight the ratio is 0.198, where 0.2 is allowed. But what does such a number show? A plain
+# parabola, drawn at the levels of the groups, gives 0.16, and a fourth power, at the levels of the matrices, 0.07. So it cannot tell a sharp drop from a
+# smooth bend, and both rows are *not testable here*. (This was seen when the built study was read; by its threshold, the one
+# on groups had held.)
 #
-# Two lines always have a knee, though, even if they are drawn through a smooth curve. So we ask whether they are the better
-# drawing: leave out one level, fit the others, and see how far off the level is that was left out. The rival is a power
+# In groups of eight the loss rises earlier than in a matrix, but half of each group costs less than half of each matrix (5.8
+# against 6.0 nats). Two of every four cost more (6.5). The model as a whole, the authors' way, loses a little less
+# (4.02 at 30 %, against 4.08 by matrix).
+#
+# Two lines always have a knee, even if they are drawn through a smooth curve. So we ask whether they are the better
+# fit: leave out one level, fit the others, and see how far off the level is that was left out. The rival is a power
 # curve, level + height · share^b, with one number less to choose.
 
 
@@ -317,7 +322,7 @@ ax = interp.plots.lines(
     colours=[GREEN, GREY],
     x_name="% of the weights removed, smallest first",
     unit="nats per token",
-    title="Loss (dots), and two ways to draw it",
+    title="Loss (dots) with a power fit and a fit of two lines",
 )
 for mark in list(ax.lines):
     mark.set_marker("")
@@ -325,17 +330,19 @@ ax.plot(100 * x, y, "o", color=BLUE)
 ax.set_ylim(3, None)
 
 # %% [markdown]
-# The power curve is the better drawing by far: a level that it has not seen is off by 0.07 nats, and with two lines by 0.22.
-# So there is no corner in the loss. It bends, and what looks like a point at which the model breaks depends on how
-# much loss one is ready to see: on our text 25 % of the weights cost 0.14 nats, 30 % cost 0.32, 40 % cost 0.88.
+# The power curve is the better fit by far: a level that it has not seen is off by 0.07 nats, and with two lines by 0.22.
+# We see no kink between 20 and 35 %. One at 40 % or above would have escaped this test, since few levels lie there. What looks
+# like a point at which the model breaks also depends on how much loss one is ready to see: on our text 25 % of the weights cost
+# 0.14 nats, 30 % cost 0.32, 40 % cost 0.88.
 
 # %% [markdown]
-# ## Which ability dies first?
+# ## Which ability goes first?
 #
 # Abilities and language have to be compared in one unit. For each of the three abilities it is the logit difference as a
 # share of the dense model's. For language it is the gain in nats over a model that knows how frequent words are and nothing
 # of the context (the mean of the model's own predictions): zero when the context is not used at all. The number is the
-# sparsity at which half is left.
+# sparsity at which half is left. Both are shares of their start; mind that a logit difference also shrinks when the model
+# merely grows less sure.
 
 
 # %%
@@ -399,18 +406,18 @@ if not FAST:
         colours=list(ABILITIES.values()),
         x_name="% of the weights removed, smallest first",
         unit="share left",
-        title="What is left of three abilities and of language",
+        title="What is left of three abilities and of language, 16 prompts or texts",
     )
 
 # %% [markdown]
 # All three abilities are nearly whole with a fifth of the weights gone, and at 40 % each has lost more than language has. On the
 # judged prompts the names go first: half is left at 36 % of the weights removed, capitals at 39 %, the needle at 41 %,
-# language at 44 %. But this order is not to be trusted. On the other half of the prompts capitals went first and names last, so the row on
+# language at 44 %. But this order is not to be trusted. On the other half of the prompts capitals went first and names last, so the claim on
 # the order does not hold. The bands show why: the loss of names differs most from prompt to prompt, and 16 prompts
-# are few. What is certain is the ability against the language: names go before language (8.6 points of sparsity, interval 5.3 to 15), and
-# the needle goes a little before it (2.8 points). Loss on text, which pruning is usually judged by, is the last to show the damage.
-# And accuracy shows next to nothing: with half of the weights the right answer is still ahead of the wrong one in every needle,
-# in 81 % of the capitals and 62 % of the names.
+# are few. On these prompts names halve before language (8.6 points of sparsity, interval 5.3 to 15), but on the eight others
+# they halve at 44 %, together with it; the needle goes a little before it (2.8 points), and for capitals the interval touches
+# zero. So that abilities go before language is a hint. Accuracy shows the damage later and unevenly: with half of the weights the
+# right answer is still ahead of the wrong one in every needle, in 81 % of the capitals and in 62 % of the names (chance: 50).
 #
 # ## Neurons that are silent for one word
 #
@@ -436,12 +443,14 @@ def silenced_first(activations, output_norms):
 
 def check_neuron(function):
     """What is right or wrong about the function."""
-    found = function([2.0, 0.5, -3.0], [0.1, 1.0, 1.0])
-    if found == 0:
-        return "Right: neuron 0 is active, but writes only 0.2; neuron 2 writes 3, minus or not."
-    if found == 1:
-        return "Neuron 1 has the smallest activation, but it writes more (0.5) than neuron 0."
+    found = function([4.0, 0.5, 1.0, -3.0], [0.1, 1.0, 0.3, 1.0])
     if found == 2:
+        return "Right: neuron 2 writes 0.3, less than 0.4, 0.5 and 3 (minus or not)."
+    if found == 1:
+        return "Neuron 1 has the smallest activation, but it writes more (0.5) than another."
+    if found == 0:
+        return "Neuron 0 has the smallest output weights, but it is very active and writes 0.4."
+    if found == 3:
         return "An activation of -3 is large: the threshold looks at sizes."
     return f"{found!r} is the number of no neuron."
 
@@ -508,8 +517,10 @@ interp.plots.lines(
 
 # %% [markdown]
 # With 1 % more perplexity 35 % of the neurons can be silent (interval 29 to 41), although SiLU is never zero. With 5 % more it
-# is 46 %, with 10 % it is 55 %. If neurons are silenced at random, as many in each layer, one in a thousand is all that 1 % allows. So
-# the metric works where nothing is exactly zero, as its authors say. The interval contains the 30 % that we asked for, though.
+# is 46 %, with 10 % it is 55 %. At random, 7.5 % of the neurons, the least that we tried, more than double perplexity; a straight line from
+# there to 1 % gives about one in a thousand, which was not measured. So the metric gives a usable number for a model in which nothing is exactly zero.
+# Whether it suits any activation was not tested, and that half of the neurons cannot be silenced at a small cost was known
+# when we asked for 30 %, which the interval contains.
 #
 # ## Over training
 #
@@ -599,14 +610,16 @@ if SEEDS:
         colours=list(ACTS.values()),
         x_name="training step",
         unit="share of neurons active",
-        title="Active neurons over training, at 1 % more perplexity",
+        title="Active neurons over training, at the error that costs 1 % perplexity",
     )
 
 # %% [markdown]
 # The two go opposite ways with every seed. With ReLU the share of active neurons falls from 0.28 at step 150 to 0.17 at step
-# 1,200, and with SiLU it rises from 0.36 to 0.51, while the losses stay within 0.02 nats of each other. Both numbers of the paper's sentence
-# come out in networks several hundred times smaller than its smallest. They had about settled (the numbers at half of the training are
-# within 0.05, ReLU's barely so); whether the curves follow the paper's power laws, eight points cannot say.
+# 1,200, and with SiLU it rises from 0.36 to 0.51, and at the end their losses lie 0.016 nats apart on average (0.004, 0.011 and 0.033).
+# Both directions of the paper's sentence come out in networks several hundred times smaller than its smallest. Settled they are
+# not: two fifths of ReLU's fall come in the second half of the training (within the 0.05 that we allow, barely), and SiLU rises
+# until step 800 or 1,000 and then falls a little. Only the directions are judged; of power laws and of convergence eight
+# points cannot tell. (A first run of other networks, 800 steps long, had failed that gate by 0.059 for SiLU; so these were trained longer.)
 #
 # ## Verdicts
 
@@ -623,7 +636,7 @@ verdicts(
 #
 # - Magnitude is a good guide: a fifth of the weights, smallest first, costs nothing, and a random tenth breaks the model.
 # - A knee found by two lines is no proof of a knee. Hold the two lines against a smooth curve, on points that neither has seen.
-# - The loss on text is the last to show what pruning does. Test what the model is meant to do.
+# - The loss on text may be late to show what pruning does. Test what the model is meant to do.
 # - An order found on sixteen prompts, or eight, may be the order of these prompts. Look at other ones before telling a story about circuits.
 # - A ratio is a poor control if what it is divided by can change its sign.
 # - "Sparse" needs a price. At 1 % more perplexity SmolLM2 needs two thirds of its neurons for a word, at 10 % less than half.
@@ -631,12 +644,14 @@ verdicts(
 # ## What did not reproduce, and what was not tried
 #
 # - **A sharp dropping point** is not what we see in the loss: the paper looks at accuracies, which stay up until the right answer falls
-#   behind, and so may fall more suddenly than a loss. Its sentence is *not testable here* only because of our own control. What would decide
-#   it: the same rule without that control, fixed beforehand, on accuracies of several hundred prompts.
-# - **The order of abilities** would need some hundred prompts of each kind; the bands of 16 are 10 points of sparsity wide.
+#   behind, and so may fall more suddenly than a loss. Its sentence is *not testable here*, because of our control and because a ratio of
+#   slopes cannot tell a knee from a bend. What would decide it: a fit of a knee against a smooth curve, with the rule fixed beforehand, at some twenty
+#   levels, on accuracies of several hundred prompts.
+# - **The order of abilities**, and whether they go before language, would need some hundred prompts of each kind; the bands of 16 are 10 points of sparsity wide.
 # - **Abrupt sparsification** during the training of BERT, and larger data leading to sparser models, were not tried; nor was any
 #   effect of width, depth or scale on the share of active neurons.
-# - **The weights had been stored in four bits.** Many are of equal size, and of these the first ones go.
+# - **The weights had been stored in four bits**, sixteen levels for each block of 32. The smallest ones are coarse to begin with, so that a
+#   fifth can go may be in part a property of this copy. Within a block many are of equal size, and of these the first ones go.
 # - **Our small networks** have MLPs without a gate, 160,000 weights and a vocabulary of 500 words.
 # - FAST measures few levels and trains nothing; most rows are not tested there.
 # - **What was known.** See the head of the claims' file: another text's losses were known, and a first run with other networks.
@@ -644,7 +659,7 @@ verdicts(
 #
 # ## Try it
 #
-# A model with half of its weights, and what it has to say: `half = interp.replications.pruned(model, 0.4)`, then
+# A model with half of its weights, and what it has to say: `half = interp.replications.pruned(model, 0.5)`, then
 # `interp.generate(half, "The old lighthouse", max_new_tokens=30)`. At which share does it begin to ramble?
 #
 # ## Further reading

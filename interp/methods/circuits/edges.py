@@ -69,10 +69,11 @@ def edge_scores(
         coords["place"], is_edge = list(places), is_edge[..., None]
     # a circuit made of these scores knows the prompts it was found on
     metadata = {**metadata, "prompts": task.digests}
-    mean = values.mean(0, dtype=torch.float64).cpu().masked_fill(~is_edge, float("nan"))
+    values = values.cpu()  # not every accelerator has float64
+    mean = values.mean(0, dtype=torch.float64).masked_fill(~is_edge, float("nan"))
     each = None
     if examples:
-        values = values.cpu().double().masked_fill(~is_edge, float("nan"))
+        values = values.double().masked_fill(~is_edge, float("nan"))
         each = to_numpy(values.movedim(0, -1))
     return Result(to_numpy(mean), tuple(coords), coords, name, unit, metadata, each)
 
